@@ -1,0 +1,58 @@
+/*
+ * What the files of the program share: the commands, and the table of options that the parser and the help come from.
+ */
+#pragma once
+
+#include "engine/cli/options.h"
+
+/* Each does one command. The error says why it did not; main reports it. */
+MUST_CHECK enum status command_plan(const struct options *options, struct error *error);
+MUST_CHECK enum status command_run(const struct options *options, struct error *error);
+MUST_CHECK enum status command_status(const struct options *options, struct error *error);
+MUST_CHECK enum status command_clean(const struct options *options, struct error *error);
+
+/*
+ * The checkpoint file of these options: --checkpoint, else hyperfill-<table>.checkpoint, where letters of the table's
+ * name that a shell or a path would take amiss are underscores. STATUS_USAGE if the path is too long.
+ */
+#define CHECKPOINT_PATH_MAX 4096
+MUST_CHECK enum status command_checkpoint_path(const struct options *options, char path[CHECKPOINT_PATH_MAX],
+                                               struct error *error);
+
+#define JOBS_MAX 256
+
+/* The type of the field where an option's value goes, and what may be in it. */
+enum option_kind {
+    OPTION_TEXT,   /* const char *, not empty */
+    OPTION_NULL,   /* const char *, may be empty */
+    OPTION_NUMBER, /* int, min..max */
+    OPTION_LONG,   /* int64_t, min..max */
+    OPTION_SIZE,   /* int64_t bytes, min..max */
+    OPTION_BYTE,   /* char, one ASCII character */
+    OPTION_CHOICE, /* enum, index into choices */
+    OPTION_ON,     /* bool, true */
+    OPTION_OFF,    /* bool, false */
+    OPTION_HELP,
+    OPTION_VERSION,
+};
+
+enum option_group { GROUP_JOB, GROUP_RANGES, GROUP_SPEED, GROUP_CSV, GROUP_OUTPUT, GROUP_COUNT };
+
+#define OPTION_COMMAND(command) (1U << (command))
+
+struct option_entry {
+    const char *name;     /* without the dashes */
+    const char *argument; /* placeholder in the help; NULL: takes none */
+    unsigned commands;    /* OPTION_COMMAND bits */
+    unsigned required;    /* the same, where the option must be given */
+    enum option_group group;
+    enum option_kind kind;
+    size_t offset; /* of the field in struct options */
+    int64_t min, max;
+    const char *const *choices; /* NULL at the end */
+    const char *help;
+    const char *default_text; /* NULL: nothing to say */
+};
+
+extern const struct option_entry option_table[];
+extern const size_t option_count; /* at most 64 */

@@ -1,0 +1,265 @@
+/* The table of options, and the help that is printed from it: 80 columns, for eyes at 3 a.m. */
+#include "engine/cli/commands.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HELP_WIDTH 79
+#define HELP_COLUMN 27 /* where the sentences begin */
+#define MEBIBYTE (INT64_C(1) << 20)
+
+#define PLAN OPTION_COMMAND(COMMAND_PLAN)
+#define RUN OPTION_COMMAND(COMMAND_RUN)
+#define STATUS OPTION_COMMAND(COMMAND_STATUS)
+#define CLEAN OPTION_COMMAND(COMMAND_CLEAN)
+#define BEFORE OPTION_COMMAND(COMMAND_NONE) /* before the command is named */
+#define JOB (PLAN | RUN)
+#define ALL (JOB | STATUS | CLEAN | OPTION_COMMAND(COMMAND_HELP) | OPTION_COMMAND(COMMAND_VERSION) | BEFORE)
+
+#define AT(field) .offset = offsetof(struct options, field)
+
+static const char *const order_choices[] = {"newest", "oldest", NULL};
+static const char *const overlap_choices[] = {"error", "replace", "keep", NULL};
+static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
+
+_Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) == sizeof(unsigned) &&
+                   sizeof(enum progress_mode) == sizeof(unsigned),
+               "choices are stored as unsigned");
+
+/* clang-format off */
+const struct option_entry option_table[] = {
+    {"source", "SPEC", JOB, JOB, GROUP_JOB, OPTION_TEXT, AT(source),
+     .help = "where history is: a libpq URI or key=value conninfo, the path of a CSV file, or - for CSV on "
+             "standard input"},
+    {"target", "CONNINFO", JOB | CLEAN, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(target),
+     .help = "the database with the hypertable: a libpq URI or conninfo; PG* variables, .pgpass and services work"},
+    {"table", "NAME", JOB | CLEAN | STATUS, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(table),
+     .help = "the table to fill in the target, [schema.]name"},
+    {"source-table", "NAME", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(source_table),
+     .help = "the table to read in a PostgreSQL source", .default_text = "the name in --table"},
+    {"columns", "A,B,C", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(columns), .help = "the columns to load",
+     .default_text = "those in the CSV header, else all of the table's that are not generated"},
+    {"time-column", "NAME", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(time_column),
+     .help = "the column that ranges are cut by",
+     .default_text = "the hypertable's time dimension, or the range key of a partitioned table"},
+    {"overlap", "WHAT", JOB, 0, GROUP_JOB, OPTION_CHOICE, AT(overlap), .choices = overlap_choices,
+     .help = "what to do where the target has rows already: error lists them and touches nothing, replace deletes "
+             "those of a range as it is loaded, keep adds to them", .default_text = "error"},
+    {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
+     .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint"},
+    {"ledger-schema", "NAME", JOB | CLEAN, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
+     .help = "the schema of the target that keeps the ledger: which rows are in", .default_text = "hyperfill"},
+
+    {"from", "TIME", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(from),
+     .help = "load rows at or after this time, in the type of the time column"},
+    {"until", "TIME", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(until),
+     .help = "load rows before this time, the completion point; a PostgreSQL source needs it"},
+    {"order", "WHICH", JOB, 0, GROUP_RANGES, OPTION_CHOICE, AT(order), .choices = order_choices,
+     .help = "newest or oldest ranges first", .default_text = "newest"},
+    {"range-interval", "LENGTH", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(range_interval),
+     .help = "length of a range, such as 6h or 1d, where the target has no chunks to align with"},
+
+    {"jobs", "N", JOB, 0, GROUP_SPEED, OPTION_NUMBER, AT(jobs), .min = 1, .max = JOBS_MAX,
+     .help = "connections that write to the target", .default_text = "half the processors, at least 2"},
+    {"readers", "N", JOB, 0, GROUP_SPEED, OPTION_NUMBER, AT(readers), .min = 1, .max = JOBS_MAX,
+     .help = "connections that read from a PostgreSQL source", .default_text = "as many as --jobs"},
+    {"memory", "SIZE", JOB, 0, GROUP_SPEED, OPTION_SIZE, AT(memory_bytes), .min = 16 * MEBIBYTE, .max = MEBIBYTE << 24,
+     .help = "all that may be held in memory, 16MB or more", .default_text = "256MB"},
+    {"retry-seconds", "N", JOB, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
+     .help = "how long to retry when a server or the network fails", .default_text = "300"},
+
+    {"header", NULL, JOB, 0, GROUP_CSV, OPTION_ON, AT(header), .help = "the first line names the columns",
+     .default_text = "yes"},
+    {"no-header", NULL, JOB, 0, GROUP_CSV, OPTION_OFF, AT(header), .help = "the first line is a row"},
+    {"delimiter", "C", JOB, 0, GROUP_CSV, OPTION_BYTE, AT(delimiter),
+     .help = "what separates fields; \\t is a tab", .default_text = "a comma"},
+    {"quote", "C", JOB, 0, GROUP_CSV, OPTION_BYTE, AT(quote), .help = "what encloses a field",
+     .default_text = "a double quote"},
+    {"escape", "C", JOB, 0, GROUP_CSV, OPTION_BYTE, AT(escape), .help = "what goes before a quote inside a field",
+     .default_text = "the quote"},
+    {"null", "TEXT", JOB, 0, GROUP_CSV, OPTION_NULL, AT(null_text), .help = "what an unquoted NULL looks like",
+     .default_text = "nothing between two delimiters"},
+    {"timezone", "ZONE", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(timezone),
+     .help = "the zone of times that have none: UTC or +HH:MM", .default_text = "such times are refused"},
+
+    {"progress", "HOW", JOB, 0, GROUP_OUTPUT, OPTION_CHOICE, AT(progress), .choices = progress_choices,
+     .help = "bar, plain lines, json events on standard output, none, or auto: a bar on a terminal, else plain",
+     .default_text = "auto"},
+    {"json", NULL, STATUS, 0, GROUP_OUTPUT, OPTION_ON, AT(json), .help = "print one JSON object"},
+    {"yes", NULL, JOB | CLEAN, 0, GROUP_OUTPUT, OPTION_ON, AT(yes), .help = "do not ask before what cannot be undone"},
+    {"verbose", NULL, ALL, 0, GROUP_OUTPUT, OPTION_ON, AT(verbose), .help = "say more about what is done"},
+    {"help", NULL, ALL, 0, GROUP_OUTPUT, OPTION_HELP, .help = "print this"},
+    {"version", NULL, ALL, 0, GROUP_OUTPUT, OPTION_VERSION, .help = "print the version"},
+};
+/* clang-format on */
+
+const size_t option_count = sizeof option_table / sizeof option_table[0];
+
+_Static_assert(sizeof option_table / sizeof option_table[0] <= 64, "the parser keeps one bit for each");
+
+static const char *const group_titles[GROUP_COUNT] = {
+    [GROUP_JOB] = "The job",   [GROUP_RANGES] = "Ranges",        [GROUP_SPEED] = "Speed and limits",
+    [GROUP_CSV] = "CSV input", [GROUP_OUTPUT] = "Output, other",
+};
+
+/* clang-format off */
+static const char overview[] =
+    "hyperfill moves the history of a time-series table into a TimescaleDB\n"
+    "hypertable: in parallel, every row exactly once, resumable at any moment.\n"
+    "\n"
+    "Commands\n"
+    "  hyperfill plan     show what a run would do, and change nothing\n"
+    "  hyperfill run      start a backfill, or resume it where it stopped\n"
+    "  hyperfill status   show how far a job is, from its checkpoint file\n"
+    "  hyperfill clean    forget the ledger of a finished job\n"
+    "  hyperfill help COMMAND   all options of a command, with their defaults\n"
+    "\n"
+    "From PostgreSQL, up to where the application's dual writes began:\n"
+    "  hyperfill run --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
+    "      --table metrics --until '2026-01-31 00:00:00+00'\n"
+    "\n"
+    "From a CSV file:\n"
+    "  hyperfill run --source metrics.csv --target 'host=new dbname=ts' \\\n"
+    "      --table metrics\n"
+    "\n"
+    "Stopped, killed or failed? Run the same command again: it goes on from what\n"
+    "the target has committed. Ctrl-C once finishes what is in flight, twice aborts.\n"
+    "\n"
+    "Exit status\n"
+    "  0  done\n"
+    "  2  usage      the command line or a setting is wrong: change it\n"
+    "  3  data       rows that the target cannot take, or rows that are in the way\n"
+    "  4  server     a server refuses for good: missing table, privilege, feature\n"
+    "  5  transient  a server or the network failed for too long: run it again later\n"
+    "  6  system     this machine: file, disk, memory\n"
+    "  7  stopped    you asked it to stop; run it again to resume\n";
+
+static const char plan_text[] =
+    "hyperfill plan: show what a run would do, and change nothing\n"
+    "\n"
+    "Usage: hyperfill plan --source SPEC --target CONNINFO --table NAME [options]\n"
+    "\n"
+    "Takes the options of run. Checks both sides, and prints the ranges, the\n"
+    "estimated rows and bytes, and what would stand in the way.\n";
+
+static const char plan_examples[] =
+    "  hyperfill plan --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
+    "      --table metrics --until '2026-01-31 00:00:00+00'\n";
+
+static const char run_text[] =
+    "hyperfill run: start a backfill, or resume it where it stopped\n"
+    "\n"
+    "Usage: hyperfill run --source SPEC --target CONNINFO --table NAME [options]\n"
+    "\n"
+    "When the checkpoint file exists the job goes on from it; options that define\n"
+    "the job must then be the same, those for speed and output may change.\n";
+
+static const char run_examples[] =
+    "  A table of another server, newest first, with eight writers:\n"
+    "    hyperfill run --source 'host=old dbname=app' --jobs 8 \\\n"
+    "        --target 'host=new dbname=ts' --table metrics \\\n"
+    "        --until '2026-01-31 00:00:00+00'\n"
+    "\n"
+    "  A compressed, tab-separated file without a header:\n"
+    "    zcat metrics.tsv.gz | hyperfill run --source - --no-header \\\n"
+    "        --delimiter '\\t' --target 'host=new dbname=ts' --table metrics\n";
+
+static const char status_text[] =
+    "hyperfill status: show how far a job is, from its checkpoint file\n"
+    "\n"
+    "Usage: hyperfill status --checkpoint FILE [--json]\n"
+    "       hyperfill status --table NAME [--json]\n"
+    "\n"
+    "Needs no server, and may be asked while the job runs.\n";
+
+static const char status_examples[] =
+    "  hyperfill status --table metrics\n"
+    "  hyperfill status --checkpoint hyperfill-metrics.checkpoint --json\n";
+
+static const char clean_text[] =
+    "hyperfill clean: forget the ledger of a finished job\n"
+    "\n"
+    "Usage: hyperfill clean --target CONNINFO --table NAME [options]\n"
+    "\n"
+    "The rows stay. Without its ledger a job cannot be resumed: running it again\n"
+    "would load its rows a second time.\n";
+
+static const char clean_examples[] =
+    "  hyperfill clean --target 'host=new dbname=ts' --table metrics\n";
+/* clang-format on */
+
+static const struct {
+    const char *text;
+    const char *examples;
+} pages[] = {
+    [COMMAND_PLAN] = {plan_text, plan_examples},
+    [COMMAND_RUN] = {run_text, run_examples},
+    [COMMAND_STATUS] = {status_text, status_examples},
+    [COMMAND_CLEAN] = {clean_text, clean_examples},
+};
+
+/* Prints words from `column` on, and wraps them to HELP_COLUMN. */
+static void words_print(const char *words, int column)
+{
+    while (*words != '\0') {
+        int size = (int)strcspn(words, " ");
+
+        if (column > HELP_COLUMN && column + 1 + size > HELP_WIDTH) {
+            printf("\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        }
+        column += printf(column > HELP_COLUMN ? " %.*s" : "%.*s", size, words);
+        words += size;
+        words += strspn(words, " ");
+    }
+    putchar('\n');
+}
+
+static void option_print(const struct option_entry *entry, enum command command)
+{
+    char sentence[512];
+    const char *separator = entry->argument != NULL ? " " : "";
+    const char *argument = entry->argument != NULL ? entry->argument : "";
+    int column = printf("  --%s%s%s ", entry->name, separator, argument);
+
+    if ((entry->required & OPTION_COMMAND(command)) != 0)
+        snprintf(sentence, sizeof sentence, "%s (required)", entry->help);
+    else if (entry->default_text != NULL)
+        snprintf(sentence, sizeof sentence, "%s (default: %s)", entry->help, entry->default_text);
+    else
+        snprintf(sentence, sizeof sentence, "%s", entry->help);
+    if (column > HELP_COLUMN) {
+        putchar('\n');
+        column = 0;
+    }
+    printf("%*s", HELP_COLUMN - column, "");
+    words_print(sentence, HELP_COLUMN);
+}
+
+static void group_print(enum option_group group, enum command command)
+{
+    bool titled = false;
+
+    for (size_t index = 0; index < option_count; index++) {
+        const struct option_entry *entry = &option_table[index];
+
+        if (entry->group != group || (entry->commands & OPTION_COMMAND(command)) == 0)
+            continue;
+        if (!titled)
+            printf("\n%s\n", group_titles[group]);
+        titled = true;
+        option_print(entry, command);
+    }
+}
+
+void options_help(enum command about)
+{
+    if (about < COMMAND_PLAN || about > COMMAND_CLEAN) {
+        fputs(overview, stdout);
+        return;
+    }
+    fputs(pages[about].text, stdout);
+    for (int group = 0; group < GROUP_COUNT; group++)
+        group_print((enum option_group)group, about);
+    printf("\nExamples\n%s", pages[about].examples);
+}

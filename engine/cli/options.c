@@ -1,0 +1,438 @@
+/* The table of options, and the parser that it drives. What single values and their combinations may be is at the end.
+ */
+#include "engine/cli/options.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/cli/commands.h"
+#include "engine/cli/text.h"
+
+#define MEBIBYTE (INT64_C(1) << 20)
+#define DISTANCE_NAME_MAX 32
+
+static const char *const command_names[] = {
+    [COMMAND_NONE] = "",       [COMMAND_PLAN] = "plan", [COMMAND_RUN] = "run",         [COMMAND_STATUS] = "status",
+    [COMMAND_CLEAN] = "clean", [COMMAND_HELP] = "help", [COMMAND_VERSION] = "version",
+};
+
+static const size_t command_count = sizeof command_names / sizeof command_names[0];
+
+struct parser {
+    int argc;
+    char **argv;
+    int index;      /* of the next argument */
+    uint64_t given; /* bits by index into option_table */
+    struct options *options;
+    struct error *error;
+};
+
+const char *command_name(enum command command)
+{
+    return command_names[command];
+}
+
+static size_t min_size(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Edits (insert, delete, replace) that turn one name into the other; names that are too long are far away. */
+static size_t name_distance(const char *a, size_t a_size, const char *b)
+{
+    size_t row[DISTANCE_NAME_MAX + 1];
+    size_t b_size = strlen(b);
+
+    if (a_size > DISTANCE_NAME_MAX || b_size > DISTANCE_NAME_MAX)
+        return SIZE_MAX;
+    for (size_t column = 0; column <= b_size; column++)
+        row[column] = column;
+    for (size_t line = 1; line <= a_size; line++) {
+        size_t diagonal = row[0];
+
+        row[0] = line;
+        for (size_t column = 1; column <= b_size; column++) {
+            size_t replaced = diagonal + (a[line - 1] != b[column - 1]);
+
+            diagonal = row[column];
+            row[column] = min_size(replaced, min_size(row[column], row[column - 1]) + 1);
+        }
+    }
+    return row[b_size];
+}
+
+/* Keeps the nearer of two candidates. Near enough is a third of the letters, but two in a short name too. */
+static void nearest_keep(const char *name, size_t size, const char *candidate, const char **nearest, size_t *distance)
+{
+    size_t limit = size / 3 > 2 ? size / 3 : 2;
+    size_t edits = name_distance(name, size, candidate);
+
+    if (edits <= limit && edits < strlen(candidate) && edits < *distance) {
+        *nearest = candidate;
+        *distance = edits;
+    }
+}
+
+static const char *nearest_option(const char *name, size_t size, enum command command)
+{
+    const char *nearest = NULL;
+    size_t distance = SIZE_MAX;
+
+    for (size_t index = 0; index < option_count; index++)
+        if (command == COMMAND_NONE || (option_table[index].commands & OPTION_COMMAND(command)) != 0)
+            nearest_keep(name, size, option_table[index].name, &nearest, &distance);
+    return nearest;
+}
+
+/* Whether a word may be shown: a stray argument can be a connection string with a password in it. */
+static bool word_is_plain(const char *word, size_t size)
+{
+    if (size > DISTANCE_NAME_MAX)
+        return false;
+    for (size_t index = 0; index < size; index++)
+        if (!isalpha((unsigned char)word[index]) && word[index] != '-')
+            return false;
+    return true;
+}
+
+static enum status unknown_option(const struct parser *parser, const char *argument, size_t size)
+{
+    enum command command = parser->options->command;
+    const char *nearest = nearest_option(argument + 2, size - 2, command);
+
+    if (!word_is_plain(argument, size))
+        return error_set(parser->error, STATUS_USAGE, "argument %d is no option; see hyperfill help",
+                         parser->index - 1);
+    if (nearest != NULL)
+        return error_set(parser->error, STATUS_USAGE, "unknown option %.*s; did you mean --%s?", (int)size, argument,
+                         nearest);
+    return error_set(parser->error, STATUS_USAGE, "unknown option %.*s; see hyperfill help%s%s", (int)size, argument,
+                     command != COMMAND_NONE ? " " : "", command_name(command));
+}
+
+/* An option that exists, but for other commands, or that came before its command. */
+static enum status misplaced_option(const struct parser *parser, const struct option_entry *entry)
+{
+    enum command command = parser->options->command;
+    const char *separator = "";
+
+    if (command == COMMAND_NONE)
+        return error_set(parser->error, STATUS_USAGE,
+                         "--%s comes before the command; write hyperfill COMMAND --%s, such as hyperfill run",
+                         entry->name, entry->name);
+    error_set(parser->error, STATUS_USAGE, "--%s is no option of %s; it belongs to ", entry->name,
+              command_name(command));
+    for (size_t other = 0; other < command_count; other++) {
+        if ((entry->commands & OPTION_COMMAND(other)) == 0)
+            continue;
+        error_hint(parser->error, "%s%s", separator, command_names[other]);
+        separator = ", ";
+    }
+    return STATUS_USAGE;
+}
+
+/* A short option, a lone dash or a word where an option should be. */
+static enum status stray_argument(const struct parser *parser, const char *argument)
+{
+    const char *hint = "values follow their option, as in --table NAME";
+
+    if (strcmp(argument, "-h") == 0 || strcmp(argument, "-?") == 0)
+        hint = "did you mean --help?";
+    else if (strcmp(argument, "-v") == 0 || strcmp(argument, "-V") == 0)
+        hint = "did you mean --verbose or --version?";
+    else if (argument[0] == '-' && argument[1] != '\0')
+        hint = "options are written out, as in --table NAME";
+    if (parser->index > 2 && strncmp(parser->argv[parser->index - 2], "--", 2) == 0)
+        return error_set(parser->error, STATUS_USAGE, "argument %d, after %.*s, is no option; %s", parser->index - 1,
+                         (int)strcspn(parser->argv[parser->index - 2], "="), parser->argv[parser->index - 2], hint);
+    return error_set(parser->error, STATUS_USAGE, "argument %d is no option; %s", parser->index - 1, hint);
+}
+
+static enum status number_set(const struct option_entry *entry, const char *value, int64_t *number, struct error *error)
+{
+    char *end;
+
+    errno = 0;
+    *number = strtoll(value, &end, 10);
+    if (errno != 0 || end == value || *end != '\0' || *number < entry->min || *number > entry->max)
+        return error_set(error, STATUS_USAGE, "--%s takes a number from %" PRId64 " to %" PRId64 ", not \"%s\"",
+                         entry->name, entry->min, entry->max, value);
+    return STATUS_OK;
+}
+
+static enum status size_set(const struct option_entry *entry, const char *value, int64_t *bytes, struct error *error)
+{
+    char min[NUMBER_TEXT_MAX], max[NUMBER_TEXT_MAX];
+
+    if (!size_parse(value, bytes))
+        return error_set(error, STATUS_USAGE, "--%s takes a size such as 256MB or 1GB, not \"%s\"", entry->name, value);
+    if (*bytes < entry->min || *bytes > entry->max)
+        return error_set(error, STATUS_USAGE, "--%s takes a size from %s to %s, not \"%s\"", entry->name,
+                         size_format(entry->min, min), size_format(entry->max, max), value);
+    return STATUS_OK;
+}
+
+static enum status byte_set(const struct option_entry *entry, const char *value, char *byte, struct error *error)
+{
+    if (strcmp(value, "\\t") == 0)
+        value = "\t";
+    if (value[0] == '\0' || value[1] != '\0' || !isascii((unsigned char)value[0]))
+        return error_set(error, STATUS_USAGE, "--%s takes one ASCII character, or \\t for a tab, not \"%s\"",
+                         entry->name, value);
+    if (value[0] == '\n' || value[0] == '\r')
+        return error_set(error, STATUS_USAGE, "--%s cannot be a newline or a carriage return", entry->name);
+    *byte = value[0];
+    return STATUS_OK;
+}
+
+static enum status choice_set(const struct option_entry *entry, const char *value, unsigned *choice,
+                              struct error *error)
+{
+    for (unsigned index = 0; entry->choices[index] != NULL; index++)
+        if (strcmp(entry->choices[index], value) == 0) {
+            *choice = index;
+            return STATUS_OK;
+        }
+    error_set(error, STATUS_USAGE, "--%s is one of ", entry->name);
+    for (unsigned index = 0; entry->choices[index] != NULL; index++)
+        error_hint(error, "%s%s", index > 0 ? ", " : "", entry->choices[index]);
+    error_hint(error, "; not \"%s\"", value);
+    return STATUS_USAGE;
+}
+
+/* Puts a value where its entry says. The fields are of different types, hence the copies. */
+static enum status value_set(const struct option_entry *entry, const char *value, struct options *options,
+                             struct error *error)
+{
+    char *field = (char *)options + entry->offset;
+    enum status status = STATUS_OK;
+    int64_t number = 0;
+    unsigned choice = 0;
+    int small;
+    bool on = entry->kind == OPTION_ON;
+
+    switch (entry->kind) {
+    case OPTION_TEXT:
+    case OPTION_NULL: memcpy(field, &value, sizeof value); break;
+    case OPTION_NUMBER:
+        status = number_set(entry, value, &number, error);
+        small = (int)number;
+        memcpy(field, &small, sizeof small);
+        break;
+    case OPTION_LONG:
+        status = number_set(entry, value, &number, error);
+        memcpy(field, &number, sizeof number);
+        break;
+    case OPTION_SIZE:
+        status = size_set(entry, value, &number, error);
+        memcpy(field, &number, sizeof number);
+        break;
+    case OPTION_BYTE: status = byte_set(entry, value, field, error); break;
+    case OPTION_CHOICE:
+        status = choice_set(entry, value, &choice, error);
+        memcpy(field, &choice, sizeof choice);
+        break;
+    case OPTION_ON:
+    case OPTION_OFF: memcpy(field, &on, sizeof on); break;
+    case OPTION_HELP:
+    case OPTION_VERSION: break;
+    }
+    return status;
+}
+
+/* Finds the value of an option: behind the equals sign, or the next argument. */
+static enum status value_take(struct parser *parser, const struct option_entry *entry, const char *equals,
+                              const char **value)
+{
+    *value = equals != NULL ? equals + 1 : NULL;
+    if (entry->argument == NULL) {
+        if (equals != NULL)
+            return error_set(parser->error, STATUS_USAGE, "--%s takes no value", entry->name);
+        return STATUS_OK;
+    }
+    if (equals == NULL && parser->index < parser->argc && strncmp(parser->argv[parser->index], "--", 2) != 0)
+        *value = parser->argv[parser->index++];
+    if (*value == NULL || (**value == '\0' && entry->kind != OPTION_NULL))
+        return error_set(parser->error, STATUS_USAGE, "--%s needs a value: --%s %s", entry->name, entry->name,
+                         entry->argument);
+    return STATUS_OK;
+}
+
+static const struct option_entry *option_find(const char *name, size_t size)
+{
+    for (size_t index = 0; index < option_count; index++)
+        if (strlen(option_table[index].name) == size && memcmp(option_table[index].name, name, size) == 0)
+            return &option_table[index];
+    return NULL;
+}
+
+static bool option_given(const struct parser *parser, const char *name)
+{
+    return (parser->given >> (option_find(name, strlen(name)) - option_table) & 1) != 0;
+}
+
+static enum status option_parse(struct parser *parser, const char *argument)
+{
+    const char *equals = strchr(argument, '=');
+    size_t size = equals != NULL ? (size_t)(equals - argument) : strlen(argument);
+    const struct option_entry *entry = option_find(argument + 2, size - 2);
+    const char *value;
+    uint64_t bit;
+
+    if (entry == NULL)
+        return unknown_option(parser, argument, size);
+    if ((entry->commands & OPTION_COMMAND(parser->options->command)) == 0)
+        return misplaced_option(parser, entry);
+    bit = UINT64_C(1) << (entry - option_table);
+    if ((parser->given & bit) != 0)
+        return error_set(parser->error, STATUS_USAGE, "--%s is given twice", entry->name);
+    parser->given |= bit;
+    if (value_take(parser, entry, equals, &value) != STATUS_OK)
+        return parser->error->status;
+    return value_set(entry, value, parser->options, parser->error);
+}
+
+static bool command_find(const char *name, enum command *command)
+{
+    for (size_t index = COMMAND_PLAN; index < command_count; index++)
+        if (strcmp(name, command_names[index]) == 0) {
+            *command = (enum command)index;
+            return true;
+        }
+    return false;
+}
+
+static enum status unknown_command(const struct parser *parser, const char *name)
+{
+    const char *nearest = NULL;
+    size_t distance = SIZE_MAX, size = strlen(name);
+
+    if (!word_is_plain(name, size))
+        return error_set(parser->error, STATUS_USAGE,
+                         "argument %d is no command; commands are plan, run, status, clean, help", parser->index - 1);
+    for (size_t index = COMMAND_PLAN; index < command_count; index++)
+        nearest_keep(name, size, command_names[index], &nearest, &distance);
+    if (nearest != NULL)
+        return error_set(parser->error, STATUS_USAGE, "unknown command %s; did you mean %s?", name, nearest);
+    return error_set(parser->error, STATUS_USAGE, "unknown command %s; commands are plan, run, status, clean, help",
+                     name);
+}
+
+/* A word is the command, and after `help` the command that is asked about. */
+static enum status word_parse(struct parser *parser, const char *word)
+{
+    struct options *options = parser->options;
+
+    if (word[0] == '-')
+        return stray_argument(parser, word);
+    if (options->command == COMMAND_NONE)
+        return command_find(word, &options->command) ? STATUS_OK : unknown_command(parser, word);
+    if (options->command == COMMAND_HELP && options->help_about == COMMAND_NONE)
+        return command_find(word, &options->help_about) ? STATUS_OK : unknown_command(parser, word);
+    return stray_argument(parser, word);
+}
+
+/* --help and --version win over whatever else is there or missing. */
+static void command_override(struct parser *parser)
+{
+    struct options *options = parser->options;
+
+    if (option_given(parser, "help") || options->command == COMMAND_NONE) {
+        options->help_about = options->command == COMMAND_HELP ? options->help_about : options->command;
+        options->command = COMMAND_HELP;
+    }
+    if (option_given(parser, "version"))
+        options->command = COMMAND_VERSION;
+    if (options->help_about == COMMAND_HELP || options->help_about == COMMAND_VERSION)
+        options->help_about = COMMAND_NONE;
+}
+
+static enum status required_check(const struct parser *parser)
+{
+    enum command command = parser->options->command;
+    size_t missing = 0;
+
+    for (size_t index = 0; index < option_count; index++) {
+        if ((option_table[index].required & OPTION_COMMAND(command)) == 0 || (parser->given >> index & 1) != 0)
+            continue;
+        if (missing++ == 0)
+            error_set(parser->error, STATUS_USAGE, "%s needs ", command_name(command));
+        error_hint(parser->error, "%s--%s", missing > 1 ? " and " : "", option_table[index].name);
+    }
+    if (missing > 0) {
+        error_hint(parser->error, "; see hyperfill help %s", command_name(command));
+        return STATUS_USAGE;
+    }
+    if (command == COMMAND_STATUS && parser->options->checkpoint == NULL && parser->options->table == NULL)
+        return error_set(parser->error, STATUS_USAGE,
+                         "status needs --checkpoint FILE, or --table NAME for a file of the default name");
+    return STATUS_OK;
+}
+
+/* The rules of the server's ProcessCopyOptions, with its reasons. */
+static enum status dialect_check(const struct options *options, struct error *error)
+{
+    if (options->delimiter == options->quote)
+        return error_set(error, STATUS_USAGE, "--delimiter and --quote must be different characters");
+    if (strpbrk(options->null_text, "\r\n") != NULL)
+        return error_set(error, STATUS_USAGE, "--null cannot hold a newline or a carriage return");
+    if (strchr(options->null_text, options->delimiter) != NULL)
+        return error_set(error, STATUS_USAGE, "--null cannot hold the delimiter");
+    if (strchr(options->null_text, options->quote) != NULL)
+        return error_set(error, STATUS_USAGE, "--null cannot hold the quote character");
+    return STATUS_OK;
+}
+
+static enum status dialect_finish(struct parser *parser)
+{
+    struct options *options = parser->options;
+
+    if (option_given(parser, "header") && option_given(parser, "no-header"))
+        return error_set(parser->error, STATUS_USAGE, "--header and --no-header contradict each other");
+    options->header_given = option_given(parser, "header") || option_given(parser, "no-header");
+    options->dialect_given = options->header_given || option_given(parser, "delimiter") ||
+                             option_given(parser, "quote") || option_given(parser, "escape") ||
+                             option_given(parser, "null");
+    if (!option_given(parser, "escape"))
+        options->escape = options->quote;
+    return dialect_check(options, parser->error);
+}
+
+static int jobs_default(void)
+{
+    long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+
+    return half < 2 ? 2 : half > JOBS_MAX ? JOBS_MAX : (int)half;
+}
+
+enum status options_parse(int argc, char **argv, struct options *options, struct error *error)
+{
+    struct parser parser = {.argc = argc, .argv = argv, .index = 1, .options = options, .error = error};
+
+    *options = (struct options){
+        .ledger_schema = "hyperfill",
+        .jobs = jobs_default(),
+        .memory_bytes = 256 * MEBIBYTE,
+        .retry_seconds = 300,
+        .header = true,
+        .delimiter = ',',
+        .quote = '"',
+        .null_text = "",
+    };
+    while (parser.index < argc) {
+        const char *argument = argv[parser.index++];
+        bool is_option = strncmp(argument, "--", 2) == 0;
+        enum status status = is_option ? option_parse(&parser, argument) : word_parse(&parser, argument);
+
+        if (status != STATUS_OK)
+            return status;
+    }
+    command_override(&parser);
+    if (required_check(&parser) != STATUS_OK)
+        return error->status;
+    return dialect_finish(&parser);
+}

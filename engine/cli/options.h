@@ -1,0 +1,64 @@
+/*
+ * The command line: one table says every option's name, argument, commands, default and help, and the parser, the
+ * help and the README's copy of it all come from that table.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/error.h"
+
+enum command { COMMAND_NONE, COMMAND_PLAN, COMMAND_RUN, COMMAND_STATUS, COMMAND_CLEAN, COMMAND_HELP, COMMAND_VERSION };
+enum order { ORDER_NEWEST, ORDER_OLDEST };
+enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
+enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
+
+/* Texts are borrowed from argv, NULL where not given, except where a default is named. */
+struct options {
+    enum command command;
+    enum command help_about; /* help COMMAND; COMMAND_NONE: the overview */
+    const char *source;
+    const char *target;
+    const char *table;
+    const char *source_table;
+    const char *time_column;
+    const char *columns; /* comma separated, as given */
+    const char *from;
+    const char *until;
+    const char *checkpoint; /* NULL: hyperfill-<table>.checkpoint, see options_checkpoint_path */
+    const char *range_interval;
+    const char *timezone;      /* for CSV times without a zone: UTC or +HH:MM */
+    const char *ledger_schema; /* default "hyperfill" */
+    int jobs;                  /* writers; default half the processors, at least 2; 1..256 */
+    int readers;               /* default 0: as many as writers for PostgreSQL, one for a stream */
+    int64_t memory_bytes;      /* default 256 MiB; at least 16 MiB */
+    int64_t retry_seconds;     /* default 300: how long a transient failure is retried */
+    enum order order;
+    enum overlap overlap;
+    enum progress_mode progress;
+    bool yes;
+    bool json;    /* status --json */
+    bool verbose; /* debug lines */
+    /* CSV */
+    bool header;           /* default true */
+    bool header_given;     /* --header or --no-header was said */
+    char delimiter;        /* ',' ; "\t" is taken as a tab */
+    char quote;            /* '"' */
+    char escape;           /* the quote character, unless given */
+    const char *null_text; /* "" */
+    bool dialect_given;    /* any of the CSV options was said */
+};
+
+/*
+ * Fills options from argv. STATUS_USAGE with a text that names the option, what is wrong and what would be right
+ * ("unknown option --tabel; did you mean --table?"). Options of another command are refused by name. `--name value`
+ * and `--name=value` both work; an option given twice is refused.
+ */
+MUST_CHECK enum status options_parse(int argc, char **argv, struct options *options, struct error *error);
+
+/* Prints help: the overview or one command. To standard output by the caller's wish. */
+void options_help(enum command about);
+
+const char *command_name(enum command command);

@@ -1,0 +1,110 @@
+/*
+ * The pipeline: reader threads, the bounded queue, writer threads, and what happens when one of them fails.
+ *
+ *     addressable:  task list ─► reader ─┐                      ┌─► writer ─► commit hook
+ *                       ▲                ├─► queue of pieces ───┤
+ *     stream:       one reader (router) ─┘   (one writer a      └─► writer ─► commit hook
+ *                       └── failed, again later ──range)──────────────┘
+ *
+ * Transient failures are tried again, with decorrelated jitter and within a time budget; a range that keeps failing, or
+ * whose rows are bad, is quarantined and the others go on. When failures follow each other without a commit between them,
+ * or a server cannot be reached within the budget, the run ends.
+ */
+#pragma once
+
+#include "engine/piece.h"
+
+struct pipeline;
+
+/* A range to read, for addressable sources. */
+struct task {
+    struct place place;
+    int64_t rows_estimate;  /* -1: unknown */
+    int64_t bytes_estimate;
+};
+
+/* How rows are read. The source's own state is `source`; a session belongs to one reader thread. */
+struct reader_ops {
+    const char *name;
+    /* May leave connecting to the first read. */
+    enum status (*open)(void *source, struct pipeline *pipeline, void **session, struct error *error);
+    /*
+     * Addressable: reads one range into the piece: appends blocks, then piece_complete or piece_fail. Returns nothing: the
+     * piece carries the outcome. Must reconnect by itself when its connection is gone; need not retry.
+     */
+    void (*read)(void *session, struct piece *piece);
+    /* Stream: reads the input to its end and gives whole pieces to pipeline_submit. Its failure ends the run. */
+    enum status (*stream)(void *session, struct error *error);
+    void (*close)(void *session); /* NULL is fine */
+};
+
+struct write_result {
+    bool already;  /* was committed before: by an earlier run, another process, or a commit whose answer was lost */
+    int64_t rows;  /* rows and CSV bytes that this range of this input has in the ledger now, all pieces together */
+    int64_t bytes;
+    int64_t piece_rows; /* of this piece alone; 0 if already */
+    int64_t piece_bytes;
+};
+
+/* How rows are written; one attempt, one transaction of the target. */
+struct writer_ops {
+    const char *name;
+    enum status (*open)(void *target, struct pipeline *pipeline, void **session, struct error *error);
+    /* STATUS_TRANSIENT may mean that the commit is in doubt: the next attempt finds out by the ledger. Reconnects itself. */
+    enum status (*write)(void *session, struct piece *piece, struct write_result *result, struct error *error);
+    void (*close)(void *session);
+};
+
+struct pipeline_spec {
+    bool stream;
+    const struct reader_ops *reader;
+    void *source;
+    int readers;
+    const struct writer_ops *writer;
+    void *target;
+    int writers;
+    const struct task *tasks; /* in the order of work; borrowed until pipeline_run returns */
+    size_t task_count;
+    int64_t memory_bytes; /* for blocks */
+    int64_t retry_ms;     /* budget of one piece, and of an outage */
+    struct stop *stop;
+    struct stats *stats;
+    /* Called by writer threads, one at a time, after a commit / when a range is quarantined. A failing hook ends the run. */
+    enum status (*committed)(void *context, const struct piece_spec *piece, const struct write_result *result,
+                             struct error *error);
+    enum status (*failed)(void *context, const struct piece_spec *piece, const struct error *reason,
+                          struct error *error);
+    void *context;
+};
+
+/*
+ * Runs to the end. STATUS_OK: everything is committed. STATUS_STOPPED: asked to stop, the rest can be resumed. Otherwise the
+ * first failure, in `error`; what was committed is committed.
+ */
+MUST_CHECK enum status pipeline_run(const struct pipeline_spec *spec, struct error *error);
+
+/* --- for readers and writers --- */
+
+struct stop *pipeline_stop(struct pipeline *pipeline);
+struct stats *pipeline_stats(struct pipeline *pipeline);
+struct pool *pipeline_pool(struct pipeline *pipeline);
+int pipeline_writers(const struct pipeline *pipeline);
+
+/*
+ * A stream's reader hands over a whole piece, its own hold included. Never waits: memory was counted when its blocks were
+ * taken. A piece of a quarantined range is dropped.
+ */
+void pipeline_submit(struct pipeline *pipeline, struct piece *piece);
+
+/* Writers that wait for a piece now and find none they may take. */
+int pipeline_hungry(struct pipeline *pipeline);
+
+/* Bytes of CSV text in pieces that are submitted and not yet committed or dropped; and pieces of one range among them. */
+int64_t pipeline_queued_blocks(struct pipeline *pipeline);
+bool pipeline_range_busy(struct pipeline *pipeline, int32_t input, int64_t lo);
+
+/*
+ * Streams: the position before which everything is committed, once `piece` itself is: what is written into the ledger with
+ * it.
+ */
+struct input_position pipeline_frontier(struct pipeline *pipeline, const struct piece *piece);

@@ -1,0 +1,160 @@
+#!/bin/bash
+# Installs what is needed, builds, and runs all tests: unit tests by ctest, integration tests by pytest on real servers.
+#
+#   ./test.sh [options] [-- arguments of pytest]
+#
+#   (no option)        the sanitized builds first, then the ordinary one, so that its ctest and pytest close the output
+#   --quick            only the unit tests of the ordinary build
+#   --sanitize LIST    only a build with -DSANITIZE=LIST (address,undefined or thread), all tests
+#
+# Example: ./test.sh -- -k proxy -x
+#
+# Every stage is run, also after one that failed; the status is 0 only if all passed. Which servers are tested, and with which
+# seed, is told at the head of tests/integration/conftest.py.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+
+passed=()
+failed=()
+pytest_arguments=()
+
+usage() {
+    sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' test.sh >&2
+    exit 2
+}
+
+heading() { printf '\n==== %s\n' "$*"; }
+
+# Runs the rest of its arguments under a heading and remembers how that ended.
+stage() {
+    local name=$1
+    shift
+    heading "$name"
+    SECONDS=0
+    if "$@"; then
+        passed+=("$name ($SECONDS s)")
+    else
+        failed+=("$name ($SECONDS s)")
+    fi
+}
+
+summarize() {
+    ((${#passed[@]} == 0)) || printf 'passed: %s\n' "${passed[@]}"
+    ((${#failed[@]} == 0)) || printf 'FAILED: %s\n' "${failed[@]}"
+}
+
+# Which servers a test run needs is known before the first test; a download then does not count against a test's time.
+install_servers() {
+    local kind status
+    for kind in ${HYPERFILL_TEST_KINDS:-pg15 ts17 ts18}; do
+        status=0
+        tests/server.sh install "$kind" || status=$?
+        # 77: it cannot be had here, and its tests will be reported as skipped.
+        ((status == 0 || status == 77)) || return "$status"
+    done
+}
+
+folder_of() { echo "build${1:+/sanitize-${1//,/-}}"; }
+
+build() {
+    local sanitize=$1 folder
+    folder=$(folder_of "$sanitize")
+    cmake --log-level=NOTICE -S . -B "$folder" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DSANITIZE="$sanitize" &&
+        cmake --build "$folder" --parallel "$(nproc)"
+}
+
+unit_tests() {
+    local sanitize=$1
+    sanitized "$sanitize" ctest --test-dir "$(folder_of "$sanitize")" --output-on-failure --no-tests=error
+}
+
+integration_tests() {
+    local sanitize=$1 status=0
+    shift
+    HYPERFILL_BINARY=$(folder_of "$sanitize")/hyperfill sanitized "$sanitize" env PYTHONDONTWRITEBYTECODE=1 \
+        /usr/bin/python3 -m pytest -p no:cacheprovider -rs tests/integration "$@" "${pytest_arguments[@]}" || status=$?
+    # 5: no test was selected, which the arguments for pytest may well mean for one of several runs.
+    ((status == 0 || status == 5 && ${#pytest_arguments[@]} > 0))
+}
+
+# Runs a command so that what a sanitizer finds ends the program with a status that no test expects of it.
+sanitized() {
+    local sanitize=$1 prefix=()
+    shift
+    # The thread sanitizer of older compilers cannot live with the address randomisation of newer kernels.
+    if [[ $sanitize == thread ]] && setarch --addr-no-randomize true 2>/dev/null; then
+        prefix=(setarch --addr-no-randomize)
+    fi
+    ASAN_OPTIONS=exitcode=99:${ASAN_OPTIONS:-} LSAN_OPTIONS=exitcode=99:${LSAN_OPTIONS:-} \
+        UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1:exitcode=99:${UBSAN_OPTIONS:-} \
+        TSAN_OPTIONS=halt_on_error=1:exitcode=99:${TSAN_OPTIONS:-} "${prefix[@]}" "$@"
+}
+
+# A build that failed leaves nothing to test.
+sanitized_build() {
+    local sanitize=$1
+    shift
+    stage "build, $sanitize" build "$sanitize"
+    if [[ ${failed[*]} == *"build, $sanitize ("* ]]; then
+        return
+    fi
+    stage "unit tests, $sanitize" unit_tests "$sanitize"
+    stage "integration tests, $sanitize" integration_tests "$sanitize" "$@"
+}
+
+build_or_exit() {
+    heading "build"
+    build "" || exit 1
+}
+
+run_all() {
+    build_or_exit
+    # The harness tests itself in the last stage; it has nothing to do with how the program was built.
+    sanitized_build address,undefined --ignore tests/integration/test_harness.py
+    sanitized_build thread --ignore tests/integration/test_harness.py -m pipeline
+    heading "so far"
+    summarize
+    stage "unit tests" unit_tests ""
+    stage "integration tests" integration_tests ""
+}
+
+mode=all
+sanitize=
+while (($# > 0)); do
+    case $1 in
+        --quick) mode=quick ;;
+        --sanitize)
+            mode=sanitize
+            sanitize=${2:-}
+            [[ -n $sanitize ]] || usage
+            shift
+            ;;
+        --)
+            shift
+            pytest_arguments=("$@")
+            break
+            ;;
+        *) usage ;;
+    esac
+    shift
+done
+
+tests/install.sh build test
+if [[ $mode != quick ]]; then
+    install_servers
+fi
+case $mode in
+    quick)
+        build_or_exit
+        stage "unit tests" unit_tests ""
+        ;;
+    sanitize) sanitized_build "$sanitize" ;;
+    all) run_all ;;
+esac
+
+# When all went well the output ends with the lines of ctest and pytest themselves.
+if ((${#failed[@]} > 0)); then
+    heading "result"
+    summarize
+    exit 1
+fi

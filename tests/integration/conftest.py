@@ -1,0 +1,141 @@
+"""Fixtures of the integration tests. The things they hand out are described in harness.py.
+
+HYPERFILL_TEST_KINDS      kinds of servers to test with (default "pg15 ts17 ts18")
+HYPERFILL_TEST_COMMUNITY  conninfo of a superuser on a server with TimescaleDB's community edition
+HYPERFILL_TEST_SEED       repeats a run's random choices; each run prints its own
+HYPERFILL_TEST_TIMEOUT    seconds that one test may take (default 300)
+HYPERFILL_BINARY          the program under test (default build/hyperfill)
+"""
+
+import os
+import random
+
+import pytest
+
+import harness
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "pipeline: exercises readers, queue and writers together; also run under ThreadSanitizer")
+
+
+def pytest_report_header():
+    return f"HYPERFILL_TEST_SEED={harness.SEED} HYPERFILL_TEST_KINDS={' '.join(harness.KINDS)!r}"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(int(os.environ.get("HYPERFILL_TEST_TIMEOUT", "300"))))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        report.sections.append(("seed", f"repeat with HYPERFILL_TEST_SEED={harness.SEED}"))
+
+
+def _or_skip(make, *arguments, **settings):
+    try:
+        return make(*arguments, **settings)
+    except harness.Unobtainable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def _servers():
+    servers = harness.Servers(harness.temporary_folder("hyperfill-test-"))
+    yield servers
+    servers.end()
+
+
+class SkippingServers:
+    """servers[kind] is the shared server of a kind; servers.another(kind, name=value) one for this test alone."""
+
+    def __init__(self, servers):
+        self._servers = servers
+
+    def __getitem__(self, kind):
+        return _or_skip(self._servers.__getitem__, kind)
+
+    def another(self, kind, **settings):
+        return _or_skip(self._servers.another, kind, **settings)
+
+
+@pytest.fixture(scope="session")
+def servers(_servers):
+    return SkippingServers(_servers)
+
+
+@pytest.fixture(autouse=True)
+def _end_of_test(request):
+    yield
+    # A test that needs no server must not have one made for its end.
+    if "_servers" in request.fixturenames:
+        request.getfixturevalue("_servers").end_test()
+
+
+@pytest.fixture(params=harness.KINDS)
+def server(request, servers):
+    """The shared server, once of every kind."""
+    return servers[request.param]
+
+
+@pytest.fixture(params=[kind for kind in harness.KINDS if kind.startswith("ts")])
+def timescale_server(request, servers):
+    """The shared server, once of every kind that has TimescaleDB."""
+    return servers[request.param]
+
+
+@pytest.fixture
+def database(server):
+    """A fresh database, once on every kind of server."""
+    return server.create_database()
+
+
+@pytest.fixture
+def timescale_database(timescale_server):
+    return timescale_server.create_database()
+
+
+@pytest.fixture
+def community():
+    """A fresh database on the community-edition server that the environment names."""
+    if not harness.COMMUNITY:
+        pytest.skip("no community-edition server named by HYPERFILL_TEST_COMMUNITY")
+    server = harness.RemoteServer("community", harness.COMMUNITY)
+    yield server.create_database()
+    server.drop_databases()
+
+
+@pytest.fixture
+def hyperfill(tmp_path):
+    """Runs the program in the test's own folder; what still runs at the end of the test is killed."""
+    runner = harness.Hyperfill(tmp_path)
+    if not runner.binary.exists():
+        pytest.fail(f"{runner.binary} is not built")
+    yield runner
+    runner.end()
+
+
+@pytest.fixture
+def proxy():
+    """proxy(server) stands between clients and that server until the test ends."""
+    proxies = []
+
+    def make(server, seed=None):
+        proxies.append(harness.Proxy(server, seed))
+        return proxies[-1]
+
+    yield make
+    for made in proxies:
+        made.close()
+
+
+@pytest.fixture
+def chance(request):
+    """A random.Random that is the same for the same seed and test."""
+    print(f"HYPERFILL_TEST_SEED={harness.SEED}")
+    return random.Random(f"{harness.SEED} {request.node.nodeid}")

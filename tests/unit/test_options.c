@@ -1,0 +1,318 @@
+/* The command line: every option, every refusal, and what the refusals must not say. */
+#include "engine/cli/options.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "engine/cli/commands.h"
+
+#define ARGUMENTS_MAX 32
+#define JOB "--source", "old.csv", "--target", "dbname=ts", "--table", "cpu"
+
+static struct options options;
+static struct error error;
+
+static enum status parse(const char *const arguments[])
+{
+    char *argv[ARGUMENTS_MAX] = {(char[]){"hyperfill"}};
+    int argc = 1;
+
+    for (; arguments[argc - 1] != NULL; argc++) {
+        assert_true(argc < ARGUMENTS_MAX - 1);
+        argv[argc] = (char *)(uintptr_t)arguments[argc - 1];
+    }
+    error_reset(&error);
+    return options_parse(argc, argv, &options, &error);
+}
+
+#define PARSE(...) parse((const char *const[]){__VA_ARGS__, NULL})
+
+#define assert_fine(...)                                                                                               \
+    do {                                                                                                               \
+        if (PARSE(__VA_ARGS__) != STATUS_OK)                                                                           \
+            fail_msg("refused: %s", error.text);                                                                       \
+    } while (0)
+
+#define assert_refused(expected, ...)                                                                                  \
+    do {                                                                                                               \
+        assert_int_equal(PARSE(__VA_ARGS__), STATUS_USAGE);                                                            \
+        assert_string_equal(error.text, expected);                                                                     \
+    } while (0)
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    assert_fine("run", JOB);
+    assert_int_equal(options.command, COMMAND_RUN);
+    assert_string_equal(options.source, "old.csv");
+    assert_string_equal(options.target, "dbname=ts");
+    assert_string_equal(options.table, "cpu");
+    assert_string_equal(options.ledger_schema, "hyperfill");
+    assert_null(options.checkpoint);
+    assert_null(options.until);
+    assert_in_range(options.jobs, 2, 256);
+    assert_int_equal(options.readers, 0);
+    assert_int_equal(options.memory_bytes, 256 << 20);
+    assert_int_equal(options.retry_seconds, 300);
+    assert_int_equal(options.order, ORDER_NEWEST);
+    assert_int_equal(options.overlap, OVERLAP_ERROR);
+    assert_int_equal(options.progress, PROGRESS_AUTO);
+    assert_true(options.header);
+    assert_false(options.header_given);
+    assert_false(options.dialect_given);
+    assert_int_equal(options.delimiter, ',');
+    assert_int_equal(options.quote, '"');
+    assert_int_equal(options.escape, '"');
+    assert_string_equal(options.null_text, "");
+}
+
+static void test_job_values(void **state)
+{
+    (void)state;
+    assert_fine("plan", "--source=-", "--target=postgres://u@h/d?a=b", "--table=s.t", "--from", "-5", "--until=10",
+                "--source-table", "old", "--columns", "a,b", "--time-column", "ts", "--checkpoint", "f", "--yes");
+    assert_int_equal(options.command, COMMAND_PLAN);
+    assert_string_equal(options.source, "-");
+    assert_string_equal(options.target, "postgres://u@h/d?a=b");
+    assert_string_equal(options.from, "-5");
+    assert_string_equal(options.until, "10");
+    assert_string_equal(options.source_table, "old");
+    assert_string_equal(options.columns, "a,b");
+    assert_string_equal(options.time_column, "ts");
+    assert_string_equal(options.checkpoint, "f");
+    assert_true(options.yes);
+    assert_fine("run", "--source", "-", "--target", "x", "--table", "t");
+    assert_string_equal(options.source, "-");
+}
+
+static void test_other_values(void **state)
+{
+    (void)state;
+    assert_fine("run", JOB, "--jobs", "256", "--readers=1", "--memory", "16MB", "--retry-seconds", "0", "--order",
+                "oldest", "--overlap=replace", "--progress", "json", "--range-interval", "6h", "--timezone", "+01:00");
+    assert_int_equal(options.jobs, 256);
+    assert_int_equal(options.readers, 1);
+    assert_int_equal(options.memory_bytes, 16 << 20);
+    assert_int_equal(options.retry_seconds, 0);
+    assert_int_equal(options.order, ORDER_OLDEST);
+    assert_int_equal(options.overlap, OVERLAP_REPLACE);
+    assert_int_equal(options.progress, PROGRESS_JSON);
+    assert_string_equal(options.range_interval, "6h");
+    assert_string_equal(options.timezone, "+01:00");
+    assert_fine("run", JOB, "--ledger-schema", "ops", "--verbose", "--overlap", "keep", "--progress", "none");
+    assert_string_equal(options.ledger_schema, "ops");
+    assert_true(options.verbose);
+    assert_int_equal(options.overlap, OVERLAP_KEEP);
+    assert_int_equal(options.progress, PROGRESS_NONE);
+}
+
+static void test_dialect(void **state)
+{
+    (void)state;
+    assert_fine("run", JOB, "--no-header", "--delimiter", "\\t", "--quote", "'", "--null=NULL");
+    assert_false(options.header);
+    assert_true(options.header_given);
+    assert_true(options.dialect_given);
+    assert_int_equal(options.delimiter, '\t');
+    assert_int_equal(options.quote, '\'');
+    assert_int_equal(options.escape, '\'');
+    assert_string_equal(options.null_text, "NULL");
+    assert_fine("run", JOB, "--delimiter=\t", "--escape", "\\", "--header", "--null=");
+    assert_int_equal(options.delimiter, '\t');
+    assert_int_equal(options.escape, '\\');
+    assert_true(options.header);
+    assert_true(options.header_given);
+    assert_fine("run", JOB, "--null", "");
+    assert_true(options.dialect_given);
+}
+
+static void test_dialect_refused(void **state)
+{
+    (void)state;
+    assert_refused("--delimiter and --quote must be different characters", "run", JOB, "--delimiter", "\"");
+    assert_refused("--delimiter cannot be a newline or a carriage return", "run", JOB, "--delimiter", "\n");
+    assert_refused("--quote cannot be a newline or a carriage return", "run", JOB, "--quote", "\r");
+    assert_refused("--delimiter takes one ASCII character, or \\t for a tab, not \"||\"", "run", JOB, "--delimiter",
+                   "||");
+    assert_refused("--quote takes one ASCII character, or \\t for a tab, not \"\u00ab\"", "run", JOB, "--quote",
+                   "\u00ab");
+    assert_refused("--quote takes one ASCII character, or \\t for a tab, not \"\xff\"", "run", JOB, "--quote", "\xff");
+    assert_refused("--escape needs a value: --escape C", "run", JOB, "--escape=");
+    assert_refused("--null cannot hold a newline or a carriage return", "run", JOB, "--null", "a\nb");
+    assert_refused("--null cannot hold the delimiter", "run", JOB, "--null", "a,b");
+    assert_refused("--null cannot hold the quote character", "run", JOB, "--null", "\"\"");
+    assert_refused("--header and --no-header contradict each other", "run", JOB, "--header", "--no-header");
+}
+
+static void test_values_refused(void **state)
+{
+    (void)state;
+    assert_refused("--jobs takes a number from 1 to 256, not \"0\"", "run", JOB, "--jobs", "0");
+    assert_refused("--jobs takes a number from 1 to 256, not \"257\"", "run", JOB, "--jobs", "257");
+    assert_refused("--jobs takes a number from 1 to 256, not \"4x\"", "run", JOB, "--jobs=4x");
+    assert_refused("--readers takes a number from 1 to 256, not \"99999999999999999999\"", "run", JOB, "--readers",
+                   "99999999999999999999");
+    assert_refused("--retry-seconds takes a number from 0 to 604800, not \"-1\"", "run", JOB, "--retry-seconds", "-1");
+    assert_refused("--memory takes a size from 16 MB to 16 TB, not \"16383K\"", "run", JOB, "--memory", "16383K");
+    assert_refused("--memory takes a size such as 256MB or 1GB, not \"much\"", "run", JOB, "--memory", "much");
+    assert_refused("--order is one of newest, oldest; not \"up\"", "run", JOB, "--order", "up");
+    assert_refused("--progress is one of auto, bar, plain, json, none; not \"\u00e9\"", "run", JOB, "--progress",
+                   "\u00e9");
+    assert_refused("--until needs a value: --until TIME", "run", JOB, "--until");
+    assert_refused("--until needs a value: --until TIME", "run", JOB, "--until", "--yes");
+    assert_refused("--until needs a value: --until TIME", "run", JOB, "--until=");
+    assert_refused("--yes takes no value", "run", JOB, "--yes=1");
+    assert_refused("--table is given twice", "run", JOB, "--table=cpu");
+}
+
+static void test_names_refused(void **state)
+{
+    (void)state;
+    assert_refused("unknown option --tabel; did you mean --table?", "run", "--tabel", "x");
+    assert_refused("unknown option --untl; did you mean --until?", "run", "--untl=2024");
+    assert_refused("unknown option --frobnicate; see hyperfill help run", "run", "--frobnicate");
+    assert_refused("unknown option --; see hyperfill help run", "run", "--");
+    assert_refused("unknown command rum; did you mean run?", "rum");
+    assert_refused("unknown command statsu; did you mean status?", "help", "statsu");
+    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, help", "frobnicate");
+    assert_refused("--json is no option of run; it belongs to status", "run", JOB, "--json");
+    assert_refused("--jobs is no option of status; it belongs to plan, run", "status", "--jobs", "2");
+    assert_refused("--jobs comes before the command; write hyperfill COMMAND --jobs, such as hyperfill run", "--jobs",
+                   "2", "run");
+    assert_refused("argument 2 is no option; did you mean --help?", "run", "-h");
+    assert_refused("argument 1 is no option; did you mean --verbose or --version?", "-v");
+    assert_refused("argument 2 is no option; options are written out, as in --table NAME", "run", "-j4");
+    assert_refused("argument 3, after --yes, is no option; values follow their option, as in --table NAME", "run",
+                   "--yes", "cpu");
+}
+
+static void test_required(void **state)
+{
+    (void)state;
+    assert_refused("run needs --source and --target and --table; see hyperfill help run", "run");
+    assert_refused("plan needs --target; see hyperfill help plan", "plan", "--source=-", "--table=t");
+    assert_refused("clean needs --table; see hyperfill help clean", "clean", "--target=d");
+    assert_refused("status needs --checkpoint FILE, or --table NAME for a file of the default name", "status");
+    assert_fine("status", "--table", "t", "--json");
+    assert_true(options.json);
+    assert_fine("status", "--checkpoint", "f");
+    assert_fine("clean", "--target=d", "--table=t", "--ledger-schema=x", "--yes");
+    assert_int_equal(options.command, COMMAND_CLEAN);
+}
+
+static void test_help_and_version(void **state)
+{
+    (void)state;
+    assert_int_equal(parse((const char *const[]){NULL}), STATUS_OK);
+    assert_int_equal(options.command, COMMAND_HELP);
+    assert_int_equal(options.help_about, COMMAND_NONE);
+    assert_fine("help", "run");
+    assert_int_equal(options.command, COMMAND_HELP);
+    assert_int_equal(options.help_about, COMMAND_RUN);
+    assert_fine("run", "--help");
+    assert_int_equal(options.command, COMMAND_HELP);
+    assert_int_equal(options.help_about, COMMAND_RUN);
+    assert_fine("--help");
+    assert_int_equal(options.command, COMMAND_HELP);
+    assert_int_equal(options.help_about, COMMAND_NONE);
+    assert_fine("help", "clean", "--help");
+    assert_int_equal(options.help_about, COMMAND_CLEAN);
+    assert_fine("help", "version");
+    assert_int_equal(options.help_about, COMMAND_NONE);
+    assert_fine("--version");
+    assert_int_equal(options.command, COMMAND_VERSION);
+    assert_fine("run", "--version");
+    assert_int_equal(options.command, COMMAND_VERSION);
+    assert_fine("--verbose", "status", "--table", "t");
+    assert_true(options.verbose);
+    assert_int_equal(options.command, COMMAND_STATUS);
+}
+
+/* Wherever a connection string lands, the error does not repeat it. */
+static void test_secrets(void **state)
+{
+    static const char secret[] = "postgres://u:secret@h/d";
+
+    (void)state;
+    assert_int_equal(PARSE(secret), STATUS_USAGE);
+    assert_null(strstr(error.text, "secret"));
+    assert_int_equal(PARSE("run", secret), STATUS_USAGE);
+    assert_null(strstr(error.text, "secret"));
+    assert_int_equal(PARSE("run", "--source", secret, "password=secret"), STATUS_USAGE);
+    assert_null(strstr(error.text, "secret"));
+    assert_int_equal(PARSE("run", "--source=postgres://u:secret@h", "x"), STATUS_USAGE);
+    assert_null(strstr(error.text, "secret"));
+    assert_int_equal(PARSE("run", "--sorce=postgres://u:secret@h"), STATUS_USAGE);
+    assert_null(strstr(error.text, "secret"));
+    assert_int_equal(PARSE("run", "--source", secret, "--source", secret), STATUS_USAGE);
+    assert_null(strstr(error.text, "secret"));
+    assert_int_equal(PARSE("run", "--source", secret), STATUS_USAGE);
+    assert_null(strstr(error.text, "secret"));
+    assert_int_equal(PARSE("run", "--postgres://u:secret@h/d"), STATUS_USAGE);
+    assert_null(strstr(error.text, "secret"));
+    assert_int_equal(PARSE("help", secret), STATUS_USAGE);
+    assert_null(strstr(error.text, "secret"));
+}
+
+/* Prints a page into `text` in place of standard output. */
+static void help_capture(enum command about, char *text, size_t size)
+{
+    FILE *file = tmpfile();
+    int output = dup(STDOUT_FILENO);
+    size_t count;
+
+    assert_non_null(file);
+    fflush(stdout);
+    dup2(fileno(file), STDOUT_FILENO);
+    options_help(about);
+    fflush(stdout);
+    dup2(output, STDOUT_FILENO);
+    close(output);
+    rewind(file);
+    count = fread(text, 1, size - 1, file);
+    text[count] = '\0';
+    fclose(file);
+}
+
+/* Every option of a command is on its page, and no line is wider than a terminal. */
+static void test_help_pages(void **state)
+{
+    static char text[32768];
+
+    (void)state;
+    for (int about = COMMAND_NONE; about <= COMMAND_CLEAN; about++) {
+        help_capture((enum command)about, text, sizeof text);
+        for (size_t index = 0; index < option_count && about != COMMAND_NONE; index++) {
+            char entry[64];
+            bool named;
+
+            snprintf(entry, sizeof entry, "\n  --%s ", option_table[index].name);
+            named = (option_table[index].commands & OPTION_COMMAND(about)) != 0;
+            if ((strstr(text, entry) != NULL) != named)
+                fail_msg("help %s: --%s", command_name((enum command)about), option_table[index].name);
+        }
+        for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+            if (strlen(line) > 80 || line[strlen(line) - 1] == ' ')
+                fail_msg("help %s: \"%s\"", command_name((enum command)about), line);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_job_values),
+        cmocka_unit_test(test_other_values),     cmocka_unit_test(test_dialect),
+        cmocka_unit_test(test_dialect_refused),  cmocka_unit_test(test_values_refused),
+        cmocka_unit_test(test_names_refused),    cmocka_unit_test(test_required),
+        cmocka_unit_test(test_help_and_version), cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_help_pages),
+    };
+
+    alarm(60);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
