@@ -10,6 +10,7 @@
 struct pool {
     char *memory;         /* all data, one mapping: touched only as blocks come into use */
     struct block *blocks; /* all headers */
+    struct stop *stop;
     int64_t count;
     uint32_t block_size;
     int reserve;
@@ -52,6 +53,7 @@ enum status pool_create(int64_t bytes, uint32_t block_size, int reserve, struct 
     }
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->cond, NULL);
+    pool->stop = stop;
     stop_watch(stop, &pool->mutex, &pool->cond);
     *result = pool;
     return STATUS_OK;
@@ -62,6 +64,7 @@ void pool_free(struct pool *pool)
     if (pool == NULL)
         return;
     assert(pool->free_count == pool->count);
+    stop_unwatch(pool->stop, &pool->cond);
     munmap(pool->memory, (size_t)pool->count * pool->block_size);
     pthread_cond_destroy(&pool->cond);
     pthread_mutex_destroy(&pool->mutex);

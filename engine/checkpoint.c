@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,7 @@
 
 #include "engine/checkpoint_private.h"
 
-/* Each try is lost only to somebody else's success. */
+/* Each try is lost only to somebody else's success or glance. */
 #define LOCK_TRIES_MAX 1000
 
 struct checkpoint {
@@ -28,7 +28,10 @@ struct checkpoint {
 
 /* ---- The lock ---- */
 
-/* Tells a run from checkpoint_is_locked, which shares the lock for a moment. False with errno if not to be had. */
+/*
+ * Tells a run, which is exclusive, from checkpoint_is_locked, which shares the lock for a moment: that is waited for,
+ * a millisecond at a time because flock knows no deadline. False with errno if the lock is not to be had.
+ */
 static bool lock_take(int fd)
 {
     for (int i = 0; i < LOCK_TRIES_MAX; i++) {
@@ -39,7 +42,7 @@ static bool lock_take(int fd)
         if (errno != EWOULDBLOCK || flock(fd, LOCK_SH | LOCK_NB) != 0)
             return false;
         flock(fd, LOCK_UN);
-        sched_yield();
+        poll(NULL, 0, 1);
     }
     errno = EWOULDBLOCK;
     return false;

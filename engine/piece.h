@@ -58,6 +58,9 @@ void piece_append(struct piece *piece, struct block *block);
 /* A stream's piece takes a whole chain before it is queued; the chain is left empty. */
 void piece_set_chain(struct piece *piece, struct chain *chain);
 
+/* Blocks it holds now. */
+int64_t piece_blocks(struct piece *piece);
+
 /* The end was reached without error; rows and CSV bytes as the reader counted them. */
 void piece_complete(struct piece *piece, int64_t rows, int64_t bytes);
 
@@ -70,12 +73,12 @@ bool piece_given_up(struct piece *piece);
 /* --- the writer's side --- */
 
 /*
- * The next stretch of text, or the end: STATUS_OK with span->size == 0 means the reader has completed it. Waits for rows;
- * STATUS_STOPPED when the run aborts; the reader's error if it failed. A span is valid until the next call.
+ * The next stretch of text, or the end: STATUS_OK with span->size == 0 means the reader has completed it. Waits for rows:
+ * a reader always ends its piece, by piece_complete or piece_fail, and hears the stop itself. The reader's error if it
+ * failed. A span is valid until the next call.
  */
-MUST_CHECK enum status piece_next(struct piece *piece, struct cursor *cursor, struct stop *stop,
-                                  struct packer *packer, struct stats *stats, struct span *span,
-                                  struct error *error);
+MUST_CHECK enum status piece_next(struct piece *piece, struct cursor *cursor, struct packer *packer,
+                                  struct stats *stats, struct span *span, struct error *error);
 
 /* Valid once piece_next has said the end. */
 int64_t piece_rows(struct piece *piece);
@@ -89,7 +92,7 @@ void piece_give_up(struct piece *piece);
  * How many bytes of the piece's text its first record has, once anything is there; waits like piece_next. 0: the piece is
  * empty. For making a chunk ahead with a real row.
  */
-MUST_CHECK enum status piece_first_record(struct piece *piece, struct stop *stop, struct stats *stats, uint32_t *size,
+MUST_CHECK enum status piece_first_record(struct piece *piece, struct stats *stats, uint32_t *size,
                                           struct error *error);
 
 /* Set by the reader before its first piece_append or piece_set_chain. */

@@ -60,9 +60,7 @@ void stop_free(struct stop *stop)
 
 void stop_request(struct stop *stop, enum stop_level level)
 {
-    struct watch watches[WATCH_MAX];
     uint64_t one = 1;
-    int count;
 
     pthread_mutex_lock(&stop->mutex);
     if ((int)level <= stop->level) {
@@ -71,18 +69,24 @@ void stop_request(struct stop *stop, enum stop_level level)
     }
     stop->level = (int)level;
     pthread_cond_broadcast(&stop->cond);
-    count = stop->watch_count;
-    for (int i = 0; i < count; i++)
-        watches[i] = stop->watches[i];
-    pthread_mutex_unlock(&stop->mutex);
     if (level == STOP_ABORT && write(stop->fd, &one, sizeof one) < 0)
         assert(!"an eventfd takes its first number");
-    /* Their mutexes are taken one at a time and never under ours, so there is no order to keep. */
-    for (int i = 0; i < count; i++) {
-        pthread_mutex_lock(watches[i].mutex);
-        pthread_cond_broadcast(watches[i].cond);
-        pthread_mutex_unlock(watches[i].mutex);
+    /* Under our lock, so that none is destroyed meanwhile; nobody who holds one of theirs asks for ours. */
+    for (int i = 0; i < stop->watch_count; i++) {
+        pthread_mutex_lock(stop->watches[i].mutex);
+        pthread_cond_broadcast(stop->watches[i].cond);
+        pthread_mutex_unlock(stop->watches[i].mutex);
     }
+    pthread_mutex_unlock(&stop->mutex);
+}
+
+void stop_unwatch(struct stop *stop, const pthread_cond_t *cond)
+{
+    pthread_mutex_lock(&stop->mutex);
+    for (int i = 0; i < stop->watch_count; i++)
+        if (stop->watches[i].cond == cond)
+            stop->watches[i--] = stop->watches[--stop->watch_count];
+    pthread_mutex_unlock(&stop->mutex);
 }
 
 enum stop_level stop_level(const struct stop *stop)

@@ -31,6 +31,9 @@ int stop_fd(const struct stop *stop);
 /* Broadcasts `cond` under `mutex` at each raise. At most 16 of them; both must outlive the last raise. */
 void stop_watch(struct stop *stop, pthread_mutex_t *mutex, pthread_cond_t *cond);
 
+/* Undoes stop_watch, before the condition is destroyed; unknown ones are fine. */
+void stop_unwatch(struct stop *stop, const pthread_cond_t *cond);
+
 /* Waits at most `ms`; true as soon as the level is at least `level`. */
 bool stop_wait(struct stop *stop, int64_t ms, enum stop_level level);
 

@@ -3,11 +3,11 @@
  *
  *     BEGIN; ledger row; overlap rule (first piece of the range); COPY; counts compared; ledger sums; COMMIT
  *
- * A hypertable's chunk that does not exist yet is made before, in a short transaction of its own: chunk creation locks the
- * hypertable until commit, and two pieces that each create one would run one after the other. Community edition: create_chunk.
- * Apache edition: a real row is inserted, and the chunk that this very transaction created is emptied (only if its pg_class row
- * bears our transaction id: a chunk that somebody else made meanwhile is left alone). Not done where row triggers would
- * fire twice, or where the role may not; COPY then creates it.
+ * A hypertable's chunk that does not exist yet is made before, in a short transaction of its own: chunk creation locks
+ * the hypertable until commit, and two pieces that each create one would run one after the other. Community edition:
+ * create_chunk. Apache edition: a real row is inserted, and the chunk that this very transaction created is emptied
+ * (only if its pg_class row bears our transaction id: a chunk that somebody else made meanwhile is left alone). Not
+ * done where row triggers would fire twice, or where the role may not; COPY then creates it.
  */
 #pragma once
 
@@ -30,10 +30,11 @@ struct append_target {
     pthread_mutex_t mutex;    /* guards made */
     struct range *made;       /* cells that exist for sure: known at start or made by us */
     size_t made_count, made_room;
-    bool ahead;               /* make chunks ahead; switched off when it turns out to be impossible */
+    bool ahead; /* make chunks ahead: set by init, switched off when it turns out to be impossible */
 };
 
-MUST_CHECK enum status append_target_init(struct append_target *target, struct error *error); /* mutex, made from table */
+MUST_CHECK enum status append_target_init(struct append_target *target,
+                                          struct error *error); /* mutex, made, ahead from table */
 void append_target_reset(struct append_target *target);
 
 extern const struct writer_ops append_writer;

@@ -4,8 +4,8 @@
  *     hyperfill.job     one row a job: its fingerprint, the layout fixed at the first run, when finished
  *     hyperfill.piece   one row for each (job, input, range): the mark up to which it is committed
  *
- * The row of a piece is written as the first statement of the transaction that carries its rows. Its key locks out everybody
- * who would load the same: another process, another host, our own earlier attempt whose backend still lives.
+ * The row of a piece is written as the first statement of the transaction that carries its rows. Its key locks out
+ * everybody who would load the same: another process, another host, our own earlier attempt whose backend still lives.
  */
 #pragma once
 
@@ -14,17 +14,17 @@
 #include "writers/target.h"
 
 struct ledger {
-    char *schema; /* as given, unquoted */
+    char *schema;                  /* as given, unquoted */
     char *job_table, *piece_table; /* quoted and qualified */
-    char job[33]; /* id: hash of the fingerprint, hex */
+    char job[33];                  /* id: hash of the fingerprint, hex */
 };
 
 void ledger_init(struct ledger *ledger, const char *schema, const char *job);
 void ledger_reset(struct ledger *ledger);
 
 /*
- * Makes the schema and tables where they are missing; safe when several do so at once. STATUS_SERVER with the GRANT that is
- * needed when the role may not (names --ledger-schema as the other way).
+ * Makes the schema and tables where they are missing; safe when several do so at once. STATUS_SERVER with the GRANT
+ * that is needed when the role may not (names --ledger-schema as the other way).
  */
 MUST_CHECK enum status ledger_prepare(struct pg *pg, const struct ledger *ledger, struct error *error);
 
@@ -45,15 +45,17 @@ MUST_CHECK enum status ledger_find_job(struct pg *pg, const struct ledger *ledge
 void ledger_job_reset(struct ledger_job *job);
 
 /*
- * Registers the job if it is not there, with its layout; if another process was faster, *layout_kept is the one that stands
- * (caller frees). `lo`/`hi` are the window, used to find unfinished jobs of the same source and table that overlap.
+ * Registers the job if it is not there, with its layout. *layout_kept is the one that stands (caller frees): ours, or
+ * that of another process that was faster. `lo`/`hi` are the window, used to find unfinished jobs of the same source
+ * and table that overlap. `table_name` is table->sql: ledger_clean finds the jobs of a table that was made anew by it.
  */
 MUST_CHECK enum status ledger_register(struct pg *pg, const struct ledger *ledger, uint32_t table_oid,
                                        const char *table_name, const char *source_key, struct range window,
                                        const char *fingerprint, const char *layout, char **layout_kept,
                                        struct error *error);
 
-/* An unfinished other job of the same source on the same table whose window overlaps: its fingerprint, else NULL (caller frees). */
+/* An unfinished other job of the same source on the same table whose window overlaps: its fingerprint, else NULL
+ * (caller frees). */
 MUST_CHECK enum status ledger_find_rival(struct pg *pg, const struct ledger *ledger, uint32_t table_oid,
                                          const char *source_key, struct range window, char **fingerprint,
                                          struct error *error);
@@ -75,9 +77,9 @@ MUST_CHECK enum status ledger_read(struct pg *pg, const struct ledger *ledger, s
 /*
  * First statement of a piece's transaction, sent together with BEGIN: moves the mark from piece->begin to piece->end.
  * *already is set when the mark is at or beyond the end: somebody committed it; *rows and *bytes then hold the ledger's
- * numbers. *first_of_range tells that no piece of the range, of any input of the job, was committed before. A mark that is
- * somewhere else is STATUS_DATA: two different readings of one input. For first_of_range of stream sources with several
- * inputs the row of the range is locked by an advisory transaction lock.
+ * numbers. *first_of_range tells that no piece of the range, of any input of the job, was committed before. A mark that
+ * is somewhere else is STATUS_DATA: two different readings of one input. For first_of_range of stream sources with
+ * several inputs the row of the range is locked by an advisory transaction lock.
  */
 MUST_CHECK enum status ledger_begin(struct pg *pg, const struct ledger *ledger, const struct piece_spec *piece,
                                     const struct input_position *frontier, bool *already, bool *first_of_range,
@@ -91,8 +93,8 @@ MUST_CHECK enum status ledger_commit(struct pg *pg, const struct ledger *ledger,
 MUST_CHECK enum status ledger_finish(struct pg *pg, const struct ledger *ledger, struct error *error);
 
 /*
- * Forgets the finished jobs of a table, unfinished ones too if `unfinished`; drops tables and schema when nothing is left
- * (the schema only if it is ours: named "hyperfill"). Counts through *forgotten and *kept.
+ * Forgets the finished jobs of a table, unfinished ones too if `unfinished`; drops tables and schema when nothing is
+ * left (the schema only if it is ours: named "hyperfill"). Counts through *forgotten and *kept.
  */
-MUST_CHECK enum status ledger_clean(struct pg *pg, const struct ledger *ledger, const struct table *table, bool unfinished,
-                                    int64_t *forgotten, int64_t *kept, struct error *error);
+MUST_CHECK enum status ledger_clean(struct pg *pg, const struct ledger *ledger, const struct table *table,
+                                    bool unfinished, int64_t *forgotten, int64_t *kept, struct error *error);

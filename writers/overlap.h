@@ -8,13 +8,16 @@
 struct overlap_report {
     int64_t ranges; /* with rows */
     int64_t rows;
-    struct { struct range range; int64_t rows; } examples[10]; /* the first in time */
+    struct {
+        struct range range;
+        int64_t rows;
+    } examples[10]; /* the first in time */
     int example_count;
 };
 
 /*
- * Counts rows of the target in each of the ranges (sorted by lo). Ranges that the job has committed before are not given. One
- * query for many ranges; cheap when nothing is there.
+ * Counts rows of the target in each of the ranges (sorted by lo). Ranges that the job has committed before are not
+ * given. One query for many ranges; cheap when nothing is there.
  */
 MUST_CHECK enum status overlap_count(struct pg *pg, const struct table *table, const struct range *ranges, size_t count,
                                      struct overlap_report *report, struct error *error);

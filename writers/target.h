@@ -12,45 +12,46 @@ enum table_kind { TABLE_PLAIN, TABLE_PARTITIONED, TABLE_HYPERTABLE };
 
 struct table_column {
     char *name;
-    char *type;       /* format_type: "timestamp with time zone" */
+    char *type; /* format_type: "timestamp with time zone" */
     bool not_null;
-    bool generated;   /* GENERATED … STORED: never loaded */
+    bool generated; /* GENERATED … STORED: never loaded */
     bool identity_always;
 };
 
 struct table {
     char *schema, *name;
-    char *sql;          /* quoted and qualified */
+    char *sql; /* quoted and qualified */
     uint32_t oid;
     enum table_kind kind;
     struct table_column *columns;
     size_t column_count;
-    char *time_name;    /* the time column */
+    char *time_name;         /* the time column */
     struct time_column time; /* zone_given is left false */
     bool time_not_null;
-    bool time_indexed;  /* a btree index leads with the time column, or the kind has one for each chunk */
+    bool time_indexed; /* a btree index leads with the time column, or the kind has one for each chunk */
     /* Chunks or partitions, primary dimension only, sorted by lo; empty for plain tables. */
     struct range *cells;
     int64_t *cell_rows;  /* estimates, -1 unknown; parallel to cells */
     int64_t *cell_bytes; /* of the heap */
     size_t cell_count;
     bool default_partition;
-    int64_t interval;   /* of new chunks; 0: not a hypertable */
-    int dimensions;     /* of a hypertable: 1, or more with space partitions */
+    int64_t interval;                      /* of new chunks; 0: not a hypertable */
+    int dimensions;                        /* of a hypertable: 1, or more with space partitions */
     int64_t rows_estimate, bytes_estimate; /* whole table, -1 unknown */
-    bool row_triggers;  /* user triggers FOR EACH ROW on INSERT */
+    bool row_triggers; /* user triggers on INSERT that see rows: FOR EACH ROW, or with a transition table */
     char *server_encoding, *database, *system_identifier; /* system_identifier may be "" where the server hides it */
-    int server_version;      /* 150018 */
-    char *timescaledb;       /* version, NULL without the extension */
-    bool community;          /* its license is timescale */
+    int server_version;                                   /* 150018 */
+    char *timescaledb;                                    /* version, NULL without the extension */
+    bool community;                                       /* its license is timescale */
     bool in_recovery;
 };
 
 /*
- * Finds and describes `name` ("t" or "schema.t"; parts may be quoted as in SQL; without a schema the search_path decides).
- * `time_name` NULL: the hypertable's time dimension, a partitioned table's single range key, else STATUS_USAGE asking for
- * --time-column. STATUS_SERVER / STATUS_USAGE errors name the table and what to do: no such table (with near names), a view as
- * target, no such column, a time column of a type that cannot be used. `is_target`: false allows views.
+ * Finds and describes `name` ("t" or "schema.t"; parts may be quoted as in SQL; without a schema the search_path
+ * decides). `time_name` NULL: the hypertable's time dimension, a partitioned table's single range key, else
+ * STATUS_USAGE asking for
+ * --time-column. STATUS_SERVER / STATUS_USAGE errors name the table and what to do: no such table (with near names), a
+ * view as target, no such column, a time column of a type that cannot be used. `is_target`: false allows views.
  */
 MUST_CHECK enum status table_describe(struct pg *pg, const char *name, const char *time_name, bool is_target,
                                       struct table *table, struct error *error);
@@ -62,3 +63,8 @@ MUST_CHECK enum status table_refresh_cells(struct pg *pg, struct table *table, s
 
 /* Adds `"time" >= '…' AND "time" < '…'`, leaving unbounded sides out; "true" if both are. */
 void table_add_where(struct sql *sql, const struct table *table, struct range range);
+
+#define TABLE_RANGE_TEXT_MAX (2 * TIME_TEXT_MAX + 8)
+
+/* The range for messages: "[2024-01-01 00:00:00+00, infinity)". */
+const char *table_range_text(const struct table *table, struct range range, char buffer[TABLE_RANGE_TEXT_MAX]);

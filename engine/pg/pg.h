@@ -1,8 +1,9 @@
 /*
  * libpq manners that readers and writers share: connect, settings, run, stream COPY both ways, classify, cancel, drain.
  *
- * Every wait is on the socket and on the stop's descriptor, with a deadline where the server could be silent. A connection
- * that is given up in the middle is cancelled and closed, never left talking. Passwords never reach a message.
+ * Every wait is on the socket and on the stop's descriptor, with a deadline where the server could be silent. A
+ * connection that is given up in the middle is cancelled and closed, never left talking. Passwords never reach a
+ * message.
  */
 #pragma once
 
@@ -27,8 +28,8 @@ void pg_address_reset(struct pg_address *address);
 bool pg_is_conninfo(const char *text);
 
 /*
- * Overwrites a command-line argument in place (argv memory, seen by ps) by its display form, once it was copied. Texts that
- * hold no password are left alone.
+ * Overwrites a command-line argument in place (argv memory, seen by ps) by its display form, once it was copied. Texts
+ * that hold no password are left alone.
  */
 void pg_scrub_argument(char *argument);
 
@@ -41,12 +42,13 @@ struct pg_setting {
 struct pg; /* a connection, and how to make it again */
 
 /*
- * Prepares a connection; nothing is opened yet. `settings` (ended by a NULL name) are applied at each connect, after ours:
- * timeouts off (statement, idle), lock_timeout 60s, DateStyle ISO, IntervalStyle postgres, extra_float_digits 3,
- * lc_monetary C, bytea_output hex, xmloption content, client_connection_check_interval 10s. Address and settings are borrowed.
+ * Prepares a connection; nothing is opened yet. `settings` (ended by a NULL name) are applied at each connect, after
+ * ours: timeouts off (statement, idle), lock_timeout 60s, DateStyle ISO, IntervalStyle postgres, extra_float_digits 3,
+ * lc_monetary C, bytea_output hex, xmloption content, client_connection_check_interval 10s. Address and settings are
+ * borrowed.
  */
-MUST_CHECK enum status pg_create(const struct pg_address *address, const struct pg_setting *settings,
-                                 struct stop *stop, struct pg **pg, struct error *error);
+MUST_CHECK enum status pg_create(const struct pg_address *address, const struct pg_setting *settings, struct stop *stop,
+                                 struct pg **pg, struct error *error);
 void pg_free(struct pg *pg); /* cancels what runs, closes; NULL is fine */
 
 /* Connects if not connected or if the connection was lost. Deadline: connect_timeout of the address, else 30 s. */
@@ -56,8 +58,10 @@ void pg_disconnect(struct pg *pg); /* cancels a running query first */
 PGconn *pg_conn(struct pg *pg);    /* for PQescapeLiteral and PQserverVersion */
 
 /*
- * Runs one or more statements and gives the result of the last (caller PQclears it; may be NULL as argument). An error of the
- * server becomes a status by its SQLSTATE, with its message, detail, hint and context in the text. Waits until ABORT.
+ * Runs one or more statements and gives the result of the last (caller PQclears it; may be NULL as argument). An error
+ * of the server becomes a status by its SQLSTATE, with its message, detail, hint and context in the text. Waits until
+ * ABORT, then cancels. A lost connection is transient with 08006 or the server's last words (57P01), and closed:
+ * pg_connect makes it again. COPY is a bug here.
  */
 MUST_CHECK enum status pg_run(struct pg *pg, const char *sql, PGresult **result, struct error *error);
 MUST_CHECK enum status pg_runf(struct pg *pg, PGresult **result, struct error *error, const char *format, ...)
@@ -73,18 +77,20 @@ MUST_CHECK enum status pg_copy_in_end(struct pg *pg, int64_t *rows, struct error
 void pg_copy_in_fail(struct pg *pg, const char *reason); /* drains; the transaction is in error after it */
 
 /*
- * COPY … TO STDOUT: *row is one row with its line end, valid until the next call (freed by it); *size = 0 at the end, when
- * the server has said that it sent all, and *rows is its count.
+ * COPY … TO STDOUT: *row is one row with its line end, valid until the next call (freed by it); *size = 0 at the end,
+ * when the server has said that it sent all, and *rows is its count.
  */
 MUST_CHECK enum status pg_copy_out_begin(struct pg *pg, const char *sql, struct error *error);
-MUST_CHECK enum status pg_copy_out_next(struct pg *pg, const char **row, int *size, int64_t *rows,
-                                        struct error *error);
+MUST_CHECK enum status pg_copy_out_next(struct pg *pg, const char **row, int *size, int64_t *rows, struct error *error);
 
-/* Status for an SQLSTATE: 08, 40, 53, 55P03, 57P0x, 57014 (cancel by others), 25006 after failover: transient; 22, 23, 2200x,
- * 44: data; 42501, 42xxx and the rest: server. */
+/* Status for an SQLSTATE: 08, 40, 53, 55P03, 57P0x, 57014 (cancel by others), 25006 after failover: transient; 22, 23,
+ * 2200x, 44: data; 42501, 42xxx and the rest: server. */
 enum status pg_status_of(const char *sqlstate);
 
-/* Rolls back if a transaction is open; a lost connection is fine. */
+/* CONTEXT of the last error of the server ("COPY t, line 3, column x"), "" if it had none. Kept over pg_rollback. */
+const char *pg_last_context(const struct pg *pg);
+
+/* Rolls back if a transaction is open, also after ABORT; a lost connection is fine. */
 void pg_rollback(struct pg *pg);
 
 /* "a"."b" and 'text', each a new string that the caller frees; never NULL (out of memory aborts). */

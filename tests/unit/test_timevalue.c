@@ -111,15 +111,15 @@ static const struct sample instants[] = {
     {TIME_DATE, -1, "0001-01-01", TIME_FINE, INT64_C(-62135596800000000)},
     {TIME_DATE, -1, "0001-02-29 BC", TIME_FINE, INT64_C(-62162121600000000)},
     {TIME_DATE, -1, "0000-01-01 BC", TIME_OUT_OF_RANGE, 0},
-    {TIME_DATE, -1, "012345-06-07", TIME_FINE, INT64_C(327417984000000000)},
+    {TIME_DATE, -1, "012345-06-07", TIME_FINE, INT64_C(327416947200000000)},
     {TIME_TIMESTAMP, -1, "4714-11-24 00:00:00 BC", TIME_FINE, TIME_MIN},
     {TIME_TIMESTAMP, -1, "4714-11-23 23:59:59.999999 BC", TIME_OUT_OF_RANGE, 0},
     {TIME_TIMESTAMPTZ, -1, "4714-11-23 23:59:59-01 bc", TIME_FINE, TIME_MIN + 3599 * SECOND},
     {TIME_TIMESTAMPTZ, -1, "4714-11-24 00:00:00+01 BC", TIME_OUT_OF_RANGE, 0},
-    {TIME_TIMESTAMP, -1, "294246-12-31 23:59:59.999999", TIME_FINE, TIME_END - 1},
-    {TIME_TIMESTAMP, -1, "294247-01-01 00:00:00", TIME_OUT_OF_RANGE, 0},
-    {TIME_TIMESTAMPTZ, -1, "294247-01-01 00:59:59+01", TIME_FINE, TIME_END - SECOND},
-    {TIME_TIMESTAMP, 0, "294246-12-31 23:59:59.5", TIME_OUT_OF_RANGE, 0},
+    {TIME_TIMESTAMP, -1, "294247-01-01 23:59:59.999999", TIME_FINE, TIME_END - 1},
+    {TIME_TIMESTAMP, -1, "294247-01-02 00:00:00", TIME_OUT_OF_RANGE, 0},
+    {TIME_TIMESTAMPTZ, -1, "294247-01-02 00:59:59+01", TIME_FINE, TIME_END - SECOND},
+    {TIME_TIMESTAMP, 0, "294247-01-01 23:59:59.5", TIME_OUT_OF_RANGE, 0},
     {TIME_TIMESTAMP, -1, "999999-12-31", TIME_OUT_OF_RANGE, 0},
     {TIME_TIMESTAMP, -1, "999999-12-31 BC", TIME_OUT_OF_RANGE, 0},
     {TIME_TIMESTAMP, -1, "infinity", TIME_INFINITE, 0},
@@ -278,7 +278,7 @@ static void test_format(void **state)
     format_check(TIME_TIMESTAMPTZ, -1, "1969-12-31 23:59:59.999999+00");
     format_check(TIME_TIMESTAMPTZ, TIME_MIN, "4714-11-24 00:00:00+00 BC");
     format_check(TIME_DATE, TIME_MIN, "4714-11-24 BC");
-    format_check(TIME_TIMESTAMP, TIME_END, "294247-01-01 00:00:00");
+    format_check(TIME_TIMESTAMP, TIME_END, "294247-01-02 00:00:00");
     format_check(TIME_TIMESTAMP, TIME_MIN - 1, "-infinity");
     format_check(TIME_DATE, INT64_MIN, "-infinity");
     format_check(TIME_TIMESTAMPTZ, INT64_MAX, "infinity");
@@ -290,7 +290,7 @@ static int64_t random_value(void)
 {
     uint64_t bits = ((uint64_t)random() << 42) ^ ((uint64_t)random() << 21) ^ (uint64_t)random();
 
-    return TIME_MIN + (int64_t)(bits % (uint64_t)(TIME_END - TIME_MIN));
+    return (int64_t)((uint64_t)TIME_MIN + bits % ((uint64_t)TIME_END - (uint64_t)TIME_MIN));
 }
 
 static void test_round_trip(void **state)

@@ -1,0 +1,174 @@
+/* `hyperfill plan`: what a run would do, before anything is touched. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cli/commands.h"
+#include "engine/cli/job.h"
+#include "engine/cli/text.h"
+
+#define RANGES_SHOWN 12
+
+static const char *kind_text(const struct table *table)
+{
+    switch (table->kind) {
+    case TABLE_HYPERTABLE: return table->community ? "hypertable, community edition" : "hypertable, Apache edition";
+    case TABLE_PARTITIONED: return "partitioned table";
+    case TABLE_PLAIN: break;
+    }
+    return "plain table";
+}
+
+static void print_bounds(const struct job *job)
+{
+    char from[TIME_TEXT_MAX], until[TIME_TEXT_MAX];
+
+    printf("window    from %s until %s (half-open)\n",
+           job->window.lo == INT64_MIN ? "the beginning" : time_format(job->table.time.type, job->window.lo, from),
+           job->window.hi == INT64_MAX ? "the end" : time_format(job->table.time.type, job->window.hi, until));
+}
+
+static void print_sides(const struct job *job)
+{
+    char size[NUMBER_TEXT_MAX], count[NUMBER_TEXT_MAX];
+
+    if (job->stream) {
+        printf("source    CSV %s", job->csv.name);
+        if (job->sample.input_bytes > 0)
+            printf(", %s", size_format(job->sample.input_bytes, size));
+        if (job->sample.records > 1)
+            printf(", %s", job->sample.ordered ? "in order of time as far as seen" : "in no order of time");
+    } else {
+        printf("source    %s\n          %s (%s), PostgreSQL %d", job->source_address.display, job->source_table.sql,
+               kind_text(&job->source_table), job->source_table.server_version / 10000);
+        if (job->source_table.rows_estimate >= 0)
+            printf(", about %s rows", count_format(job->source_table.rows_estimate, count));
+    }
+    printf("\ntarget    %s\n          %s (%s), PostgreSQL %d", job->target_address.display, job->table.sql,
+           kind_text(&job->table), job->table.server_version / 10000);
+    if (job->table.timescaledb != NULL)
+        printf(", TimescaleDB %s", job->table.timescaledb);
+    printf("\ntime      \"%s\" %s\n", job->table.time_name, time_type_sql(job->table.time.type));
+    print_bounds(job);
+}
+
+static void print_layout(const struct job *job)
+{
+    char interval[TIME_TEXT_MAX], step[TIME_TEXT_MAX];
+
+    printf("ranges    %s %s",
+           job->table.kind == TABLE_HYPERTABLE    ? "chunks of"
+           : job->table.kind == TABLE_PARTITIONED ? "partitions, usually of"
+                                                  : "of",
+           time_interval_format(job->table.time.type, layout_interval(job->layout), interval));
+    if (layout_step(job->layout) > 0)
+        printf(", cut into ranges of %s", time_interval_format(job->table.time.type, layout_step(job->layout), step));
+    printf("; %zu %s exist\n", job->table.cell_count, job->table.kind == TABLE_PARTITIONED ? "partitions" : "chunks");
+}
+
+static void print_tasks(const struct job *job)
+{
+    char count[NUMBER_TEXT_MAX], size[NUMBER_TEXT_MAX], lo[TIME_TEXT_MAX], hi[TIME_TEXT_MAX];
+
+    printf("to do     %zu ranges", job->task_count);
+    if (job->ranges_total > (int64_t)job->task_count)
+        printf(" of %lld", (long long)job->ranges_total);
+    if (job->rows_total >= 0)
+        printf(", about %s rows, %s of CSV", count_format(job->rows_total - job->rows_before, count),
+               size_format(job->bytes_total - job->bytes_before, size));
+    printf(", %s first\n", job->options->order == ORDER_NEWEST ? "newest" : "oldest");
+    for (size_t i = 0; i < job->task_count && i < RANGES_SHOWN; i++) {
+        const struct task *task = &job->tasks[i];
+
+        printf("          [%s, %s)", time_format(job->table.time.type, task->place.range.lo, lo),
+               time_format(job->table.time.type, task->place.range.hi, hi));
+        if (task->rows_estimate >= 0)
+            printf("  about %s rows", count_format(task->rows_estimate, count));
+        printf("\n");
+    }
+    if (job->task_count > RANGES_SHOWN)
+        printf("          … and %zu more\n", job->task_count - RANGES_SHOWN);
+}
+
+static void print_progress(const struct job *job)
+{
+    char count[NUMBER_TEXT_MAX];
+
+    if (!job->resumed)
+        return;
+    printf("job       %s, begun %s: %zu ranges with %s rows are committed%s\n", job->ledger.job, job->created,
+           job->row_count, count_format(job->rows_before, count), job->finished ? "; it is complete" : "");
+}
+
+/* Rows of ours that no partition would take. */
+static void print_warnings(const struct job *job)
+{
+    size_t missing = 0;
+    char lo[TIME_TEXT_MAX];
+    int64_t first = 0;
+
+    if (job->table.kind != TABLE_PARTITIONED || job->table.default_partition)
+        return;
+    for (size_t i = 0; i < job->task_count; i++) {
+        bool found = false;
+
+        for (size_t j = 0; j < job->table.cell_count && !found; j++)
+            found = job->tasks[i].place.range.lo >= job->table.cells[j].lo &&
+                    job->tasks[i].place.range.hi <= job->table.cells[j].hi;
+        if (!found && missing++ == 0)
+            first = job->tasks[i].place.range.lo;
+    }
+    if (missing > 0)
+        printf("warning   %zu ranges have no partition in the target, one of them at %s: make it, or their rows are "
+               "refused\n",
+               missing, time_format(job->table.time.type, first, lo));
+}
+
+static enum status print_overlap(const struct job *job, struct error *error)
+{
+    struct sql text = {0};
+
+    if (job->options->overlap == OVERLAP_KEEP || job->overlap.rows == 0) {
+        printf("overlap   %s\n", job->options->overlap == OVERLAP_KEEP ? "rows that are there are kept and added to"
+                                                                       : "no rows are there yet");
+        return STATUS_OK;
+    }
+    overlap_report_text(&job->overlap, &job->table, &text);
+    printf("overlap   %s\n%s\n",
+           job->options->overlap == OVERLAP_REPLACE ? "these rows will be deleted, range by range, as it is loaded:"
+                                                    : "rows are in the way; a run would refuse to start:",
+           text.text);
+    sql_reset(&text);
+    return job_check_overlap(job, error);
+}
+
+enum status command_plan(const struct options *options, struct error *error)
+{
+    struct stop *stop = NULL;
+    struct job *job = calloc(1, sizeof *job);
+    enum status status;
+
+    if (job == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    status = stop_create(&stop, error);
+    if (status == STATUS_OK)
+        status = job_open(job, options, stop, error);
+    if (status == STATUS_OK && !job->finished)
+        status = job_plan(job, error);
+    if (status == STATUS_OK) {
+        print_sides(job);
+        print_layout(job);
+        print_progress(job);
+        if (!job->finished && !job->stream) {
+            print_tasks(job);
+            print_warnings(job);
+        }
+        if (!job->finished)
+            status = print_overlap(job, error);
+    }
+    if (stop != NULL)
+        job_close(job);
+    free(job);
+    stop_free(stop);
+    return status;
+}

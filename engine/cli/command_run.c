@@ -1,0 +1,360 @@
+/*
+ * `hyperfill run`: starts a job, or resumes it.
+ *
+ * The checkpoint file is locked first, so that nothing is decided beside another run. The ledger is asked next: what it says
+ * is what was done, and the file is written anew from it, whatever state it was in.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/cli/commands.h"
+#include "engine/cli/job.h"
+#include "engine/cli/progress.h"
+#include "engine/cli/text.h"
+#include "engine/log.h"
+
+struct run {
+    struct job job;
+    struct stats stats;
+    struct checkpoint *checkpoint;
+    char path[CHECKPOINT_PATH_MAX];
+    struct checkpoint_state before; /* what the file said */
+    struct append_target append;
+    struct stop *stop;
+    struct signals *signals;
+    bool known; /* the ledger had the job before this run */
+};
+
+static void notice_signal(enum stop_level level)
+{
+    if (level == STOP_DRAIN)
+        log_line(LOG_NOTICE, "stopping: pieces that are being written will be finished; once more to abort them");
+    else
+        log_line(LOG_NOTICE, "aborting");
+}
+
+static enum status run_committed(void *context, const struct piece_spec *piece, const struct write_result *result,
+                                 struct error *error)
+{
+    struct run *run = context;
+    struct checkpoint_piece line = {
+        .input = piece->input,
+        .lo = piece->place.range.lo,
+        .hi = piece->place.range.hi,
+        .mark = piece->end,
+        .rows = result->rows,
+        .bytes = result->bytes,
+    };
+
+    return checkpoint_piece(run->checkpoint, &line, error);
+}
+
+static enum status run_failed(void *context, const struct piece_spec *piece, const struct error *reason,
+                              struct error *error)
+{
+    struct run *run = context;
+
+    log_error(reason);
+    return checkpoint_failed(run->checkpoint, piece->input, piece->place.range.lo, piece->place.range.hi, reason->text,
+                             error);
+}
+
+/* The file as the ledger has it. */
+static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
+{
+    struct job *job = &run->job;
+    struct checkpoint_state state = {.exists = true, .ranges_planned = -1, .rows_planned = -1, .bytes_planned = -1};
+    struct checkpoint_text texts[JOB_TEXTS_MAX + 1];
+    enum status status;
+    time_t now = time(NULL);
+    struct tm parts;
+
+    snprintf(state.job, sizeof state.job, "%s", job->ledger.job);
+    if (job->created != NULL)
+        snprintf(state.created, sizeof state.created, "%s", job->created);
+    else
+        strftime(state.created, sizeof state.created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
+    for (int i = 0; i < job->text_count; i++)
+        texts[state.text_count++] = (struct checkpoint_text){(char *)job->texts[i].key, job->texts[i].value};
+    texts[state.text_count++] = (struct checkpoint_text){(char *)"layout", job->layout_text};
+    state.texts = texts;
+    state.runs = run->before.runs;
+    state.pieces = calloc(job->row_count + 1, sizeof *state.pieces);
+    if (state.pieces == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    for (size_t i = 0; i < job->row_count; i++)
+        state.pieces[state.piece_count++] = (struct checkpoint_piece){
+            .input = job->rows[i].input,
+            .lo = job->rows[i].range.lo,
+            .hi = job->rows[i].range.hi,
+            .mark = job->rows[i].mark,
+            .rows = job->rows[i].rows,
+            .bytes = job->rows[i].bytes,
+        };
+    status = checkpoint_rewrite(run->checkpoint, &state, error);
+    free(state.pieces);
+    return status;
+}
+
+/* Tells what the file and the ledger disagree about. */
+static void run_tell_checkpoint(const struct run *run)
+{
+    const struct job *job = &run->job;
+
+    if (run->before.damaged)
+        log_line(LOG_WARNING, "the checkpoint file %s is damaged at line %lld: rebuilt from the ledger in the target",
+                 run->path, (long long)run->before.damaged_line);
+    else if (run->before.torn)
+        log_line(LOG_NOTICE, "the last line of the checkpoint file %s was cut off: completed from the ledger", run->path);
+    else if (!run->before.exists && run->known)
+        log_line(LOG_NOTICE, "no checkpoint file %s: rebuilt from the ledger in the target", run->path);
+    else if (run->before.exists && run->before.piece_count > 0 && !run->known)
+        log_line(LOG_WARNING,
+                 "the checkpoint file %s knows %zu ranges, the ledger in the target knows nothing of the job: the ledger "
+                 "counts, the job begins anew",
+                 run->path, run->before.piece_count);
+}
+
+/* An unfinished job of the same source that would load some of the same rows under other options. */
+static enum status run_check_rivals(struct run *run, struct error *error)
+{
+    struct job *job = &run->job;
+    char *other = NULL;
+    enum status status;
+
+    status = ledger_find_rival(job->target, &job->ledger, job->table.oid, job->source_key, job->window, &other, error);
+    if (status == STATUS_OK && other != NULL)
+        status = error_set(error, STATUS_USAGE,
+                           "the ledger has an unfinished job that loads the same source into %s with other settings:\n%s"
+                           "now:\n%sResume that one with its options, or forget it: hyperfill clean --target … --table %s "
+                           "--yes",
+                           job->table.sql, other, job->fingerprint, job->options->table);
+    free(other);
+    return status;
+}
+
+/* Registers the job; where another process was faster, its layout is ours. */
+static enum status run_register(struct run *run, struct error *error)
+{
+    struct job *job = &run->job;
+    char *kept = NULL;
+    enum status status;
+
+    status = ledger_prepare(job->target, &job->ledger, error);
+    if (status == STATUS_OK && !job->resumed)
+        status = run_check_rivals(run, error);
+    if (status == STATUS_OK && !job->resumed)
+        status = ledger_register(job->target, &job->ledger, job->table.oid, job->table.sql, job->source_key, job->window,
+                                 job->fingerprint, job->layout_text, &kept, error);
+    free(kept);
+    if (status == STATUS_OK)
+        status = job_read_ledger(job, error);
+    return status;
+}
+
+static bool run_confirm(const struct run *run)
+{
+    char answer[16], count[NUMBER_TEXT_MAX];
+
+    if (run->job.overlap.rows == 0 || run->job.options->overlap != OVERLAP_REPLACE || run->job.options->yes ||
+        !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        return true;
+    fprintf(stderr, "%s rows of %s will be deleted as their ranges are loaded. Go on? [y/N] ",
+            count_format(run->job.overlap.rows, count), run->job.table.sql);
+    return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+static void run_set_stats(struct run *run)
+{
+    struct job *job = &run->job;
+
+    run->stats.ranges_total = job->ranges_total;
+    run->stats.rows_total = job->rows_total;
+    run->stats.bytes_total = job->bytes_total;
+    run->stats.ranges_before = job->stream ? 0 : (int64_t)job->row_count;
+    run->stats.rows_before = job->rows_before;
+    run->stats.bytes_before = job->bytes_before;
+    run->stats.input_size = -1;
+}
+
+static enum status run_prepare(struct run *run, struct error *error)
+{
+    const struct options *options = run->job.options;
+    struct job *job = &run->job;
+    enum status status;
+
+    status = command_checkpoint_path(options, run->path, error);
+    if (status == STATUS_OK)
+        status = checkpoint_open(run->path, &run->checkpoint, error);
+    if (status == STATUS_OK)
+        status = checkpoint_read(run->path, &run->before, error);
+    if (status == STATUS_OK)
+        status = job_open(job, options, run->stop, error);
+    if (status == STATUS_OK)
+        status = job_check_checkpoint(job, &run->before, run->path, error);
+    if (status != STATUS_OK || job->finished)
+        return status;
+    run->known = job->resumed;
+    status = job_plan(job, error);
+    if (status == STATUS_OK)
+        status = job_check_overlap(job, error);
+    if (status == STATUS_OK && !run_confirm(run))
+        status = error_set(error, STATUS_STOPPED, "nothing was touched");
+    if (status == STATUS_OK && stop_level(run->stop) != STOP_RUN)
+        status = error_set(error, STATUS_STOPPED, "nothing was touched");
+    if (status == STATUS_OK)
+        status = run_register(run, error);
+    /* The layout that stands may be another process's. */
+    if (status == STATUS_OK && !job->stream)
+        status = job_plan(job, error);
+    return status;
+}
+
+/* Runs the pipeline with everything that watches it. */
+static enum status run_pipeline(struct run *run, struct error *error)
+{
+    struct job *job = &run->job;
+    const struct options *options = job->options;
+    struct progress *progress = NULL;
+    struct progress_job shown = {
+        .table = job->table.name,
+        .job = job->ledger.job,
+        .source = job->stream ? job->csv.name : job->source_address.display,
+        .target = job->target_address.display,
+        .checkpoint = run->path,
+        .resumed = job->resumed && job->rows_before > 0,
+    };
+    struct pipeline_spec spec = {
+        .stream = job->stream,
+        .reader = job->stream ? &stream_reader : &postgres_reader,
+        .source = job->stream ? (void *)&job->csv : (void *)&job->postgres,
+        .readers = job_readers(job),
+        .writer = &append_writer,
+        .target = &run->append,
+        .writers = options->jobs,
+        .tasks = job->tasks,
+        .task_count = job->task_count,
+        .memory_bytes = job_block_memory(job),
+        .retry_ms = options->retry_seconds * 1000,
+        .stop = run->stop,
+        .stats = &run->stats,
+        .committed = run_committed,
+        .failed = run_failed,
+        .context = run,
+    };
+    enum status status;
+
+    status = progress_start(options->progress, &run->stats, &shown, &progress, error);
+    if (status == STATUS_OK)
+        status = pipeline_run(&spec, error);
+    progress_finish(progress, status);
+    return status;
+}
+
+/* The last line of the file, and the hint of what to do now. */
+static enum status run_close(struct run *run, enum status status, struct error *error)
+{
+    enum checkpoint_end end = status == STATUS_OK        ? CHECKPOINT_COMPLETE
+                              : status == STATUS_STOPPED ? CHECKPOINT_STOPPED
+                                                         : CHECKPOINT_FAILED;
+    struct error second;
+
+    error_reset(&second);
+    if (status == STATUS_OK)
+        status = ledger_finish(run->job.target, &run->job.ledger, error);
+    if (status == STATUS_TRANSIENT && !pg_connected(run->job.target)) {
+        /* The planning connection may have died in a restart that the writers lived through. */
+        error_reset(error);
+        status = pg_connect(run->job.target, error);
+        if (status == STATUS_OK)
+            status = ledger_finish(run->job.target, &run->job.ledger, error);
+    }
+    if (checkpoint_stop(run->checkpoint, status == STATUS_OK ? end : end == CHECKPOINT_COMPLETE ? CHECKPOINT_FAILED : end,
+                        &second) != STATUS_OK &&
+        status == STATUS_OK) {
+        *error = second;
+        status = second.status;
+    }
+    if (status != STATUS_OK)
+        log_line(LOG_NOTICE, "what is committed stays; run the same command again to resume (checkpoint file %s)",
+                 run->path);
+    return status;
+}
+
+static enum status run_load(struct run *run, struct error *error)
+{
+    struct job *job = &run->job;
+    enum status status;
+
+    run_tell_checkpoint(run);
+    run_set_stats(run);
+    status = run_rewrite_checkpoint(run, error);
+    if (status == STATUS_OK)
+        status = checkpoint_start(run->checkpoint, error);
+    if (status == STATUS_OK)
+        status = checkpoint_plan(run->checkpoint, job->ranges_total, job->rows_total, job->bytes_total, error);
+    if (status != STATUS_OK)
+        return status;
+    run->append = (struct append_target){
+        .address = &job->target_address,
+        .settings = job->target_settings,
+        .ledger = &job->ledger,
+        .table = &job->table,
+        .overlap = job->options->overlap == OVERLAP_REPLACE ? OVERLAP_RULE_REPLACE
+                   : job->options->overlap == OVERLAP_KEEP  ? OVERLAP_RULE_KEEP
+                                                            : OVERLAP_RULE_ERROR,
+        .copy_options = job->copy_options,
+        .column_list = job->column_list,
+        .input_name = job->stream ? job->csv.name : job->source_table.sql,
+        .quote = job->stream ? job->csv.dialect.quote : '"',
+        .escape = job->stream ? job->csv.dialect.escape : '"',
+    };
+    status = append_target_init(&run->append, error);
+    if (status == STATUS_OK) {
+        /* Sessions have connections of their own; this one would only sit there idle for hours. */
+        pg_disconnect(job->target);
+        if (!job->stream)
+            pg_disconnect(job->source);
+        status = run_pipeline(run, error);
+        if (status == STATUS_OK)
+            status = pg_connect(job->target, error);
+    }
+    append_target_reset(&run->append);
+    return run_close(run, status, error);
+}
+
+enum status command_run(const struct options *options, struct error *error)
+{
+    struct run *run = calloc(1, sizeof *run);
+    enum status status;
+
+    if (run == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    run->job.options = options;
+    run->job.csv.fd = -1;
+    status = stop_create(&run->stop, error);
+    if (status == STATUS_OK)
+        status = signals_start(run->stop, notice_signal, &run->signals, error);
+    if (status == STATUS_OK)
+        status = run_prepare(run, error);
+    if (status == STATUS_OK && run->job.finished) {
+        char count[NUMBER_TEXT_MAX];
+
+        log_line(LOG_NOTICE,
+                 "nothing to do: the job is complete, %s rows; to load again, forget it first: hyperfill clean --target … "
+                 "--table %s",
+                 count_format(run->job.rows_before, count), options->table);
+    } else if (status == STATUS_OK) {
+        status = run_load(run, error);
+    }
+    signals_finish(run->signals);
+    job_close(&run->job);
+    checkpoint_state_free(&run->before);
+    checkpoint_close(run->checkpoint);
+    stop_free(run->stop);
+    free(run);
+    return status;
+}

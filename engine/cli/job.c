@@ -1,0 +1,309 @@
+/* A job from its options to the list of what is left to do. */
+#include "engine/cli/job.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/log.h"
+
+/* What each thread holds besides blocks: libpq's buffers, two packing buffers and the contexts of zstd. */
+#define MEMORY_PER_THREAD (INT64_C(1) << 20)
+
+static void setting_add(struct pg_setting *settings, const char *name, const char *value)
+{
+    while (settings->name != NULL)
+        settings++;
+    *settings = (struct pg_setting){name, value};
+}
+
+/* The server's spelling of a fixed offset: POSIX, where the sign points west. */
+static enum status job_timezone(struct job *job, struct error *error)
+{
+    const char *text = job->options->timezone;
+    int hours = 0, minutes = 0, end = 0;
+    char sign = '+', posix[48];
+
+    if (text == NULL || !job->stream)
+        return STATUS_OK;
+    if (strcasecmp(text, "UTC") != 0 && strcasecmp(text, "Z") != 0 &&
+        (sscanf(text, "%c%2d:%2d%n", &sign, &hours, &minutes, &end) != 3 || text[end] != '\0' || hours > 15 ||
+         minutes > 59 || hours < 0 || minutes < 0 || (sign != '+' && sign != '-')))
+        return error_set(error, STATUS_USAGE, "--timezone %s cannot be read: write UTC, +02:00 or -05:30", text);
+    job->csv.time.zone_given = true;
+    job->csv.time.zone_seconds = (hours * 3600 + minutes * 60) * (sign == '-' ? -1 : 1);
+    snprintf(posix, sizeof posix, "<%c%02d:%02d>%c%02d:%02d", sign, hours, minutes, sign == '-' ? '+' : '-', hours,
+             minutes);
+    job->timezone_setting = strdup(posix);
+    setting_add(job->target_settings, "timezone", job->timezone_setting);
+    return STATUS_OK;
+}
+
+static enum status job_open_target(struct job *job, struct error *error)
+{
+    const struct options *options = job->options;
+    enum status status;
+
+    status = pg_address_init(&job->target_address, options->target, "target", error);
+    if (status == STATUS_OK)
+        status = pg_create(&job->target_address, job->target_settings, job->stop, &job->target, error);
+    if (status == STATUS_OK)
+        status = pg_connect(job->target, error);
+    if (status == STATUS_OK)
+        status = table_describe(job->target, options->table, options->time_column, true, &job->table, error);
+    if (status == STATUS_OK && job->table.in_recovery)
+        return error_set(error, STATUS_USAGE, "target: the server %s is a standby, which takes no writes",
+                         job->target_address.display);
+    return status;
+}
+
+/* The same time, whatever its width. */
+static bool same_time_type(const struct time_column *source, const struct time_column *target)
+{
+    if (time_type_is_integer(source->type) && time_type_is_integer(target->type))
+        return true;
+    return source->type == target->type;
+}
+
+static enum status job_check_time(const struct job *job, struct error *error)
+{
+    const struct time_column *source = &job->source_table.time, *target = &job->table.time;
+    int source_digits = source->precision < 0 ? 6 : source->precision;
+    int target_digits = target->precision < 0 ? 6 : target->precision;
+
+    if (!same_time_type(source, target))
+        return error_set(error, STATUS_USAGE,
+                         "the time column is %s in the source (%s.%s) and %s in the target (%s.%s): make a view in the "
+                         "source that converts it and give it as --source-table",
+                         time_type_sql(source->type), job->source_table.sql, job->source_table.time_name,
+                         time_type_sql(target->type), job->table.sql, job->table.time_name);
+    /* A row that the target rounds up over the end of its range could be deleted by the next range's `replace`. */
+    if (!time_type_is_integer(source->type) && target_digits < source_digits)
+        return error_set(error, STATUS_USAGE,
+                         "the target's time column keeps %d digits of a second, the source's %d: rows would move to "
+                         "other times; round them in a view of the source",
+                         target_digits, source_digits);
+    return STATUS_OK;
+}
+
+static enum status job_open_postgres(struct job *job, struct error *error)
+{
+    const struct options *options = job->options;
+    const char *name = options->source_table != NULL ? options->source_table : options->table;
+    enum status status;
+
+    status = pg_address_init(&job->source_address, options->source, "source", error);
+    if (status == STATUS_OK)
+        status = pg_create(&job->source_address, job->source_settings, job->stop, &job->source, error);
+    if (status == STATUS_OK)
+        status = pg_connect(job->source, error);
+    if (status == STATUS_OK)
+        status = table_describe(job->source, name, job->table.time_name, false, &job->source_table, error);
+    if (status == STATUS_OK)
+        status = job_check_time(job, error);
+    if (status != STATUS_OK)
+        return status;
+    if (job->source_table.oid == job->table.oid && job->source_table.system_identifier[0] != '\0' &&
+        strcmp(job->source_table.system_identifier, job->table.system_identifier) == 0 &&
+        strcmp(job->source_table.database, job->table.database) == 0)
+        return error_set(error, STATUS_USAGE, "source and target are the same table %s of the same database",
+                         job->table.sql);
+    /* Rows travel in the source's own encoding; the target alone converts, and refuses what it cannot. */
+    setting_add(job->source_settings, "client_encoding", job->source_table.server_encoding);
+    setting_add(job->source_settings, "timezone", "UTC");
+    setting_add(job->target_settings, "client_encoding", job->source_table.server_encoding);
+    setting_add(job->target_settings, "timezone", "UTC");
+    pg_disconnect(job->source);
+    pg_disconnect(job->target);
+    status = pg_connect(job->source, error);
+    if (status == STATUS_OK)
+        status = pg_connect(job->target, error);
+    job->postgres = (struct postgres_source){
+        .address = &job->source_address,
+        .settings = job->source_settings,
+        .table = &job->source_table,
+    };
+    return status;
+}
+
+static enum status job_open_csv(struct job *job, struct error *error)
+{
+    const struct options *options = job->options;
+
+    job->csv.path = options->source;
+    job->csv.name = strcmp(options->source, "-") == 0 ? "standard input" : options->source;
+    job->csv.dialect = (struct dialect){
+        .delimiter = options->delimiter,
+        .quote = options->quote,
+        .escape = options->escape,
+        .null_text = options->null_text,
+        .header = options->header,
+    };
+    job->csv.memory_bytes = options->memory_bytes;
+    return stream_open(&job->csv, error);
+}
+
+enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error)
+{
+    enum status status;
+
+    *job = (struct job){.options = options, .stop = stop, .source_last = INT64_MIN};
+    job->csv.fd = -1;
+    job->ranges_total = job->rows_total = job->bytes_total = -1;
+    job->stream = !pg_is_conninfo(options->source);
+    if (job->stream && options->source_table != NULL)
+        return error_set(error, STATUS_USAGE, "--source-table is for a PostgreSQL source; --source names a CSV file");
+    if (!job->stream && options->dialect_given)
+        return error_set(error, STATUS_USAGE, "CSV options are for a CSV source; --source names a database");
+    /* The file first: it costs nothing to find out that it is not there. */
+    status = job->stream ? job_open_csv(job, error) : STATUS_OK;
+    if (status == STATUS_OK)
+        status = job_timezone(job, error);
+    if (status == STATUS_OK)
+        status = job_open_target(job, error);
+    if (status == STATUS_OK && !job->stream)
+        status = job_open_postgres(job, error);
+    if (status == STATUS_OK)
+        status = job_columns(job, error);
+    if (status == STATUS_OK)
+        status = job_window(job, error);
+    if (status == STATUS_OK)
+        status = job_fingerprint(job, error);
+    if (status == STATUS_OK)
+        status = job_read_ledger(job, error);
+    if (status == STATUS_OK && job->layout == NULL)
+        status = job_layout(job, error);
+    return status;
+}
+
+void job_close(struct job *job)
+{
+    for (int i = 0; i < job->text_count; i++)
+        free(job->texts[i].value);
+    for (int i = 0; i < job->column_count; i++)
+        free(job->columns[i]);
+    free(job->columns);
+    free(job->column_list);
+    free(job->select_list);
+    free(job->copy_options);
+    free(job->source_key);
+    free(job->fingerprint);
+    free(job->created);
+    free(job->layout_text);
+    free(job->rows);
+    free(job->marks);
+    free(job->tasks);
+    free(job->timezone_setting);
+    layout_free(job->layout);
+    ledger_reset(&job->ledger);
+    stream_reset(&job->csv);
+    table_reset(&job->table);
+    table_reset(&job->source_table);
+    pg_free(job->source);
+    pg_free(job->target);
+    pg_address_reset(&job->source_address);
+    pg_address_reset(&job->target_address);
+}
+
+/* Where the reading of a stream begins, and what each range has. */
+static enum status job_take_marks(struct job *job, struct error *error)
+{
+    struct input_position start = {0};
+
+    free(job->marks);
+    job->marks = calloc(job->row_count + 1, sizeof *job->marks);
+    if (job->marks == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    for (size_t i = 0; i < job->row_count; i++) {
+        const struct ledger_row *row = &job->rows[i];
+
+        job->marks[i] = (struct stream_mark){row->range.lo, row->mark, {row->mark_hash[0], row->mark_hash[1]}};
+        if (row->frontier.offset > start.offset)
+            start = row->frontier;
+    }
+    job->csv.marks = job->marks;
+    job->csv.mark_count = job->row_count;
+    job->csv.start = start;
+    return STATUS_OK;
+}
+
+enum status job_read_ledger(struct job *job, struct error *error)
+{
+    struct ledger_job found = {0};
+    enum status status;
+    bool exists;
+
+    status = ledger_exists(job->target, &job->ledger, &exists, error);
+    if (status != STATUS_OK || !exists)
+        return status;
+    status = ledger_find_job(job->target, &job->ledger, &found, error);
+    if (status != STATUS_OK || !found.found) {
+        ledger_job_reset(&found);
+        return status;
+    }
+    job->resumed = true;
+    job->finished = found.finished;
+    free(job->created);
+    job->created = strdup(found.created);
+    free(job->layout_text);
+    job->layout_text = strdup(found.layout);
+    layout_free(job->layout);
+    job->layout = NULL;
+    status = layout_from_text(found.layout, &job->layout, error);
+    ledger_job_reset(&found);
+    free(job->rows);
+    job->rows = NULL;
+    if (status == STATUS_OK)
+        status = ledger_read(job->target, &job->ledger, &job->rows, &job->row_count, error);
+    job->rows_before = job->bytes_before = 0;
+    for (size_t i = 0; i < job->row_count; i++) {
+        job->rows_before += job->rows[i].rows;
+        job->bytes_before += job->rows[i].bytes;
+    }
+    if (status == STATUS_OK && job->stream)
+        status = job_take_marks(job, error);
+    job->csv.layout = job->layout;
+    return status;
+}
+
+enum status job_check_checkpoint(const struct job *job, const struct checkpoint_state *state, const char *path,
+                                 struct error *error)
+{
+    if (!state->exists || state->job[0] == '\0')
+        return STATUS_OK;
+    for (int i = 0; i < job->text_count; i++) {
+        const char *before = checkpoint_state_text(state, job->texts[i].key);
+
+        /* A file that was damaged may have lost the line; the ledger still tells the job apart. */
+        if (before == NULL || strcmp(before, job->texts[i].value) == 0)
+            continue;
+        if (error->status == STATUS_OK)
+            error_set(error, STATUS_USAGE, "the checkpoint file %s belongs to another job:", path);
+        error_hint(error, "\n%s: was %s\n%*s  now %s", job->texts[i].key, before, (int)strlen(job->texts[i].key), "",
+                   job->texts[i].value);
+    }
+    if (error->status == STATUS_OK && strcmp(state->job, job->ledger.job) != 0)
+        error_set(error, STATUS_USAGE, "the checkpoint file %s belongs to another job (%s, not %s)", path, state->job,
+                  job->ledger.job);
+    if (error->status != STATUS_OK)
+        error_hint(error, "\nGive the options of that job to resume it, or another --checkpoint file to begin a new one.");
+    return error->status;
+}
+
+int job_readers(const struct job *job)
+{
+    if (job->stream)
+        return 1;
+    return job->options->readers > 0 ? job->options->readers : job->options->jobs;
+}
+
+int64_t job_block_memory(const struct job *job)
+{
+    int64_t threads = job_readers(job) + job->options->jobs;
+    int64_t left = job->options->memory_bytes - threads * MEMORY_PER_THREAD;
+
+    /* A stream's input buffer may grow to a quarter for a long record; usually it stays at a few MiB. */
+    if (job->stream)
+        left -= INT64_C(4) << 20;
+    return left > job->options->memory_bytes / 2 ? left : job->options->memory_bytes / 2;
+}

@@ -1,0 +1,220 @@
+/* Which columns are loaded, and the window of time. */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cli/job.h"
+
+static void column_add(struct job *job, const char *name, size_t size)
+{
+    char **more = realloc(job->columns, (size_t)(job->column_count + 1) * sizeof *more);
+
+    if (more == NULL)
+        abort();
+    job->columns = more;
+    job->columns[job->column_count++] = strndup(name, size);
+}
+
+/* Splits --columns at commas; a name in double quotes may hold commas, and "" for a quote. */
+static enum status columns_from_option(struct job *job, const char *text, struct error *error)
+{
+    while (*text != '\0') {
+        char name[256];
+        size_t size = 0;
+        bool quoted;
+
+        while (isspace((unsigned char)*text))
+            text++;
+        quoted = *text == '"';
+        if (quoted)
+            text++;
+        while (*text != '\0' && (quoted ? *text != '"' || text[1] == '"' : *text != ',')) {
+            if (quoted && *text == '"')
+                text++;
+            if (size < sizeof name - 1)
+                name[size++] = *text;
+            text++;
+        }
+        if (quoted && *text++ != '"')
+            return error_set(error, STATUS_USAGE, "--columns: a quoted name does not end");
+        while (!quoted && size > 0 && isspace((unsigned char)name[size - 1]))
+            size--;
+        while (isspace((unsigned char)*text))
+            text++;
+        if (size == 0 || (*text != '\0' && *text != ','))
+            return error_set(error, STATUS_USAGE, "--columns: write names separated by commas: a,b,\"C d\"");
+        column_add(job, name, size);
+        if (*text == ',')
+            text++;
+    }
+    return STATUS_OK;
+}
+
+static void columns_from_target(struct job *job)
+{
+    for (size_t i = 0; i < job->table.column_count; i++)
+        if (!job->table.columns[i].generated)
+            column_add(job, job->table.columns[i].name, strlen(job->table.columns[i].name));
+}
+
+static void hint_columns(const struct table *table, struct error *error)
+{
+    error_hint(error, "; its columns are ");
+    for (size_t i = 0; i < table->column_count; i++)
+        error_hint(error, "%s%s", i > 0 ? ", " : "", table->columns[i].name);
+}
+
+/* Each column exists in the target, is no generated one, comes once, and exists in the source. */
+static enum status columns_check(const struct job *job, struct error *error)
+{
+    for (int i = 0; i < job->column_count; i++) {
+        const struct table_column *column = table_find_column(&job->table, job->columns[i]);
+        const struct table_column *source;
+
+        if (column == NULL) {
+            error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", job->table.sql, job->columns[i]);
+            if (job->stream && job->options->columns == NULL)
+                error_hint(error, " that the header of %s names", job->csv.name);
+            hint_columns(&job->table, error);
+            if (job->stream && job->options->columns == NULL)
+                error_hint(error, ". If the first line is no header, say --no-header; else name them with --columns");
+            return error->status;
+        }
+        if (column->generated)
+            return error_set(error, STATUS_USAGE, "column \"%s\" of %s is generated and cannot be loaded: leave it out",
+                             column->name, job->table.sql);
+        for (int j = 0; j < i; j++)
+            if (strcmp(job->columns[j], job->columns[i]) == 0)
+                return error_set(error, STATUS_USAGE, "column \"%s\" is named twice", job->columns[i]);
+        if (job->stream)
+            continue;
+        source = table_find_column(&job->source_table, job->columns[i]);
+        if (source == NULL) {
+            error_set(error, STATUS_USAGE, "the source's table %s has no column \"%s\"", job->source_table.sql,
+                      job->columns[i]);
+            hint_columns(&job->source_table, error);
+            error_hint(error, ". Name the ones to move with --columns");
+            return error->status;
+        }
+    }
+    return STATUS_OK;
+}
+
+static char *column_list(const struct job *job)
+{
+    struct sql list = {0};
+
+    for (int i = 0; i < job->column_count; i++) {
+        if (i > 0)
+            sql_add(&list, ", ");
+        sql_add_identifier(&list, job->columns[i]);
+    }
+    return list.text;
+}
+
+static void copy_options_make(struct job *job)
+{
+    struct sql text = {0};
+
+    sql_add(&text, "FORMAT csv");
+    if (job->stream) {
+        const struct dialect *dialect = &job->csv.dialect;
+        char one[2] = {0};
+
+        one[0] = dialect->delimiter;
+        sql_add(&text, ", DELIMITER ");
+        sql_add_literal(&text, one);
+        one[0] = dialect->quote;
+        sql_add(&text, ", QUOTE ");
+        sql_add_literal(&text, one);
+        one[0] = dialect->escape;
+        sql_add(&text, ", ESCAPE ");
+        sql_add_literal(&text, one);
+        sql_add(&text, ", NULL ");
+        sql_add_literal(&text, dialect->null_text);
+    }
+    job->copy_options = text.text;
+}
+
+enum status job_columns(struct job *job, struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    if (job->options->columns != NULL)
+        status = columns_from_option(job, job->options->columns, error);
+    else if (job->stream && job->csv.header != NULL)
+        for (int i = 0; i < job->csv.header_count; i++)
+            column_add(job, job->csv.header[i], strlen(job->csv.header[i]));
+    else
+        columns_from_target(job);
+    if (status == STATUS_OK)
+        status = columns_check(job, error);
+    if (status != STATUS_OK)
+        return status;
+    if (job->stream && job->csv.header != NULL && job->column_count != job->csv.header_count)
+        return error_set(error, STATUS_USAGE, "--columns names %d columns, the header of %s has %d", job->column_count,
+                         job->csv.name, job->csv.header_count);
+    job->csv.time_index = -1;
+    for (int i = 0; i < job->column_count; i++)
+        if (strcmp(job->columns[i], job->table.time_name) == 0)
+            job->csv.time_index = i;
+    if (job->csv.time_index < 0)
+        return error_set(error, STATUS_USAGE, "the time column \"%s\" is not among the columns to load (%s)",
+                         job->table.time_name, job->options->columns != NULL ? "--columns" : job->csv.name);
+    job->csv.time.type = job->table.time.type;
+    job->csv.time.precision = job->table.time.precision;
+    job->column_list = column_list(job);
+    job->select_list = column_list(job);
+    job->postgres.select_list = job->select_list;
+    copy_options_make(job);
+    return STATUS_OK;
+}
+
+/* One end of the window. */
+static enum status window_end(const struct job *job, const char *option, const char *text, int64_t *value,
+                              struct error *error)
+{
+    struct time_column column = {.type = job->table.time.type, .precision = -1};
+    const char *type = time_type_sql(column.type);
+
+    if (text == NULL)
+        return STATUS_OK;
+    switch (time_parse(&column, text, strlen(text), value)) {
+    case TIME_FINE: break;
+    case TIME_NO_ZONE:
+        return error_set(error, STATUS_USAGE,
+                         "%s %s has no time zone, and column \"%s\" is %s: write %s%s for UTC, or %s+02:00 with the "
+                         "offset that is meant",
+                         option, text, job->table.time_name, type, text, strchr(text, ':') != NULL ? "Z" : " 00:00Z",
+                         text);
+    case TIME_INFINITE:
+        return error_set(error, STATUS_USAGE, "%s %s: leave the option out instead, or give a time", option, text);
+    default:
+        return error_set(error, STATUS_USAGE, "%s %s cannot be read as a %s: write %s", option, text, type,
+                         time_type_is_integer(column.type) ? "a whole number such as 1706745600"
+                         : column.type == TIME_DATE        ? "a date such as 2024-02-01"
+                         : column.type == TIME_TIMESTAMP   ? "a time such as '2024-02-01 00:00:00'"
+                                                           : "a time with its zone such as 2024-02-01T00:00:00Z");
+    }
+    return STATUS_OK;
+}
+
+enum status job_window(struct job *job, struct error *error)
+{
+    const struct options *options = job->options;
+    enum status status;
+
+    job->window = (struct range){INT64_MIN, INT64_MAX};
+    if (!job->stream && options->until == NULL)
+        return error_set(error, STATUS_USAGE,
+                         "--until is missing: the completion point before which rows are moved. Writes to both "
+                         "databases must have begun before it");
+    status = window_end(job, "--from", options->from, &job->window.lo, error);
+    if (status == STATUS_OK)
+        status = window_end(job, "--until", options->until, &job->window.hi, error);
+    if (status == STATUS_OK && job->window.lo >= job->window.hi)
+        return error_set(error, STATUS_USAGE, "--from %s is not before --until %s: nothing lies between them",
+                         options->from, options->until);
+    return status;
+}

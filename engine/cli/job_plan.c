@@ -1,0 +1,142 @@
+/* What is left to do, and whose rows are in the way. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cli/job.h"
+
+/* Whether the ledger has the range; its rows are sorted by lo. */
+static bool is_committed(const struct job *job, int64_t lo)
+{
+    size_t low = 0, high = job->row_count;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (job->rows[middle].range.lo < lo)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < job->row_count && job->rows[low].range.lo == lo;
+}
+
+/* Drops what is done and puts the rest in the order of work. */
+static enum status plan_postgres(struct job *job, struct error *error)
+{
+    size_t left = 0;
+    enum status status;
+
+    free(job->tasks);
+    job->tasks = NULL;
+    status = postgres_plan(job->source, &job->source_table, job->layout, &job->tasks, &job->task_count,
+                           &job->source_last, error);
+    if (status != STATUS_OK)
+        return status;
+    job->ranges_total = (int64_t)job->task_count;
+    job->rows_total = job->bytes_total = 0;
+    for (size_t i = 0; i < job->task_count; i++) {
+        bool committed = is_committed(job, job->tasks[i].place.range.lo);
+
+        if (job->tasks[i].rows_estimate < 0)
+            job->rows_total = job->bytes_total = -1;
+        if (job->rows_total >= 0 && !committed) {
+            job->rows_total += job->tasks[i].rows_estimate;
+            job->bytes_total += job->tasks[i].bytes_estimate;
+        }
+        if (!committed)
+            job->tasks[left++] = job->tasks[i];
+    }
+    if (job->rows_total >= 0) {
+        job->rows_total += job->rows_before;
+        job->bytes_total += job->bytes_before;
+    }
+    job->task_count = left;
+    if (job->options->order == ORDER_NEWEST)
+        for (size_t i = 0; i < left / 2; i++) {
+            struct task task = job->tasks[i];
+
+            job->tasks[i] = job->tasks[left - 1 - i];
+            job->tasks[left - 1 - i] = task;
+        }
+    return STATUS_OK;
+}
+
+static int compare_ranges(const void *a, const void *b)
+{
+    const struct range *one = a, *other = b;
+
+    return (one->lo > other->lo) - (one->lo < other->lo);
+}
+
+/* The ranges that are not committed yet, sorted; of a stream only if it can be read twice. */
+static enum status uncommitted_ranges(struct job *job, struct range **ranges, size_t *count, struct error *error)
+{
+    size_t left = 0;
+    enum status status;
+
+    if (job->stream) {
+        status = stream_ranges(&job->csv, ranges, count, job->stop, error);
+        for (size_t i = 0; status == STATUS_OK && i < *count; i++)
+            if (!is_committed(job, (*ranges)[i].lo))
+                (*ranges)[left++] = (*ranges)[i];
+        *count = left;
+        return status;
+    }
+    *count = job->task_count;
+    *ranges = calloc(*count + 1, sizeof **ranges);
+    if (*ranges == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    for (size_t i = 0; i < *count; i++)
+        (*ranges)[i] = job->tasks[i].place.range;
+    qsort(*ranges, *count, sizeof **ranges, compare_ranges);
+    return STATUS_OK;
+}
+
+static enum status plan_overlap(struct job *job, struct error *error)
+{
+    struct range *ranges = NULL;
+    enum status status;
+    size_t count = 0;
+    bool any;
+
+    status = overlap_any(job->target, &job->table, job->window, &any, error);
+    if (status != STATUS_OK || !any)
+        return status;
+    if (job->stream && !job->csv.seekable) {
+        /* It cannot be known which ranges will come. A resumed job leaves it to the check before each range's first piece. */
+        if (job->resumed)
+            return STATUS_OK;
+        return overlap_count(job->target, &job->table, &job->window, 1, &job->overlap, error);
+    }
+    status = uncommitted_ranges(job, &ranges, &count, error);
+    if (status == STATUS_OK && count > 0)
+        status = overlap_count(job->target, &job->table, ranges, count, &job->overlap, error);
+    free(ranges);
+    return status;
+}
+
+enum status job_plan(struct job *job, struct error *error)
+{
+    enum status status = job->stream ? STATUS_OK : plan_postgres(job, error);
+
+    job->overlap = (struct overlap_report){0};
+    if (status == STATUS_OK && job->options->overlap != OVERLAP_KEEP)
+        status = plan_overlap(job, error);
+    return status;
+}
+
+enum status job_check_overlap(const struct job *job, struct error *error)
+{
+    struct sql text = {0};
+
+    if (job->overlap.rows == 0 || job->options->overlap != OVERLAP_ERROR)
+        return STATUS_OK;
+    overlap_report_text(&job->overlap, &job->table, &text);
+    error_set(error, STATUS_DATA,
+              "the target %s already has rows where this job would load: nothing was touched.\n%s\n"
+              "Choose: --overlap replace deletes the rows of each range as it is loaded, --overlap keep adds to them, or "
+              "narrow the window with --from and --until",
+              job->table.sql, text.text);
+    sql_reset(&text);
+    return error->status;
+}

@@ -1,0 +1,76 @@
+/* The program: parses the command line, does the command, reports the error, exits with its status. */
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/cli/commands.h"
+#include "engine/log.h"
+#include "engine/pg/pg.h"
+
+/*
+ * --source and --target may hold passwords, and a command line is there for all to see: their texts are copied, then
+ * overwritten where the kernel shows them.
+ */
+static void hide_secrets(int argc, char **argv, struct options *options)
+{
+    const char **texts[] = {&options->source, &options->target};
+
+    for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
+        const char *text = *texts[t];
+
+        if (text == NULL)
+            continue;
+        *texts[t] = strdup(text);
+        if (*texts[t] == NULL)
+            abort();
+        for (int i = 1; i < argc; i++)
+            if (text >= argv[i] && text <= argv[i] + strlen(argv[i]))
+                pg_scrub_argument(argv[i] + (text - argv[i]));
+    }
+}
+
+static enum status run_command(const struct options *options, struct error *error)
+{
+    switch (options->command) {
+    case COMMAND_PLAN: return command_plan(options, error);
+    case COMMAND_RUN: return command_run(options, error);
+    case COMMAND_STATUS: return command_status(options, error);
+    case COMMAND_CLEAN: return command_clean(options, error);
+    case COMMAND_VERSION: printf("hyperfill %s\n", HYPERFILL_VERSION); return STATUS_OK;
+    case COMMAND_NONE:
+    case COMMAND_HELP: break;
+    }
+    options_help(options->help_about);
+    return STATUS_OK;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    struct error error;
+    enum status status;
+    bool hidden = false;
+
+    /* A reader of our output that went away, and a server that did, are seen as errors of write. */
+    signal(SIGPIPE, SIG_IGN);
+    /* Threads that each keep an arena of their own would hold memory that --memory does not know. */
+    mallopt(M_ARENA_MAX, 2);
+    error_reset(&error);
+    status = options_parse(argc, argv, &options, &error);
+    if (status == STATUS_OK) {
+        hide_secrets(argc, argv, &options);
+        hidden = true;
+        if (options.verbose)
+            log_level_set(LOG_DEBUG);
+        status = run_command(&options, &error);
+    }
+    if (status != STATUS_OK)
+        log_error(&error);
+    if (hidden) {
+        free((char *)options.source);
+        free((char *)options.target);
+    }
+    return (int)status;
+}

@@ -1,0 +1,240 @@
+/* The queue of pieces. */
+#include "engine/queue.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct entry {
+    struct piece *piece;
+    struct entry *next;
+    int64_t blocks;
+    bool flying; /* a writer has it */
+};
+
+struct queue {
+    struct stop *stop;
+    pthread_mutex_t mutex; /* guards all below */
+    pthread_cond_t cond;   /* something was pushed or done, or the queue closed */
+    struct entry *first;   /* in the order of pushing */
+    struct entry **last;
+    int64_t count, blocks;
+    int waiting;
+    bool closed;
+};
+
+enum status queue_create(struct stop *stop, struct queue **result, struct error *error)
+{
+    struct queue *queue = calloc(1, sizeof *queue);
+
+    if (queue == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    queue->stop = stop;
+    queue->last = &queue->first;
+    pthread_mutex_init(&queue->mutex, NULL);
+    pthread_cond_init(&queue->cond, NULL);
+    stop_watch(stop, &queue->mutex, &queue->cond);
+    *result = queue;
+    return STATUS_OK;
+}
+
+/* With the lock held: takes the entry out of the books. */
+static void queue_remove(struct queue *queue, struct entry **link)
+{
+    struct entry *entry = *link;
+
+    *link = entry->next;
+    if (queue->last == &entry->next)
+        queue->last = link;
+    queue->count--;
+    queue->blocks -= entry->blocks;
+    piece_release(entry->piece);
+    free(entry);
+}
+
+void queue_free(struct queue *queue)
+{
+    if (queue == NULL)
+        return;
+    while (queue->first != NULL)
+        queue_remove(queue, &queue->first);
+    stop_unwatch(queue->stop, &queue->cond);
+    pthread_cond_destroy(&queue->cond);
+    pthread_mutex_destroy(&queue->mutex);
+    free(queue);
+}
+
+enum status queue_push(struct queue *queue, struct piece *piece, int64_t blocks, struct error *error)
+{
+    struct entry *entry = malloc(sizeof *entry);
+
+    if (entry == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    *entry = (struct entry){.piece = piece, .blocks = blocks};
+    pthread_mutex_lock(&queue->mutex);
+    assert(!queue->closed);
+    *queue->last = entry;
+    queue->last = &entry->next;
+    queue->count++;
+    queue->blocks += blocks;
+    pthread_cond_broadcast(&queue->cond);
+    pthread_mutex_unlock(&queue->mutex);
+    return STATUS_OK;
+}
+
+static bool same_range(const struct piece *one, const struct piece *other)
+{
+    return piece_spec(one)->input == piece_spec(other)->input &&
+           piece_spec(one)->place.range.lo == piece_spec(other)->place.range.lo;
+}
+
+/* Whether a piece of the same range stands before the entry: it must be committed first. */
+static bool queue_is_blocked(const struct queue *queue, const struct entry *entry)
+{
+    for (const struct entry *other = queue->first; other != entry; other = other->next)
+        if (same_range(other->piece, entry->piece))
+            return true;
+    return false;
+}
+
+/* Whether a writer works in the same chunk: possible, but not the first choice. */
+static bool queue_is_crowded(const struct queue *queue, const struct entry *entry)
+{
+    int64_t cell = piece_spec(entry->piece)->place.cell.lo;
+
+    for (const struct entry *other = queue->first; other != NULL; other = other->next)
+        if (other->flying && piece_spec(other->piece)->place.cell.lo == cell)
+            return true;
+    return false;
+}
+
+/* With the lock held: the first entry that may be written now, an uncrowded one if there is one. */
+static struct entry *queue_choose(struct queue *queue)
+{
+    struct entry *second = NULL;
+
+    for (struct entry *entry = queue->first; entry != NULL; entry = entry->next) {
+        if (entry->flying || queue_is_blocked(queue, entry))
+            continue;
+        if (!queue_is_crowded(queue, entry))
+            return entry;
+        if (second == NULL)
+            second = entry;
+    }
+    return second;
+}
+
+struct piece *queue_pop(struct queue *queue, int64_t *waited_ns)
+{
+    struct piece *piece = NULL;
+    struct entry *entry = NULL;
+    int64_t since = 0;
+
+    pthread_mutex_lock(&queue->mutex);
+    while (stop_level(queue->stop) == STOP_RUN) {
+        entry = queue_choose(queue);
+        if (entry != NULL || (queue->closed && queue->count == 0))
+            break;
+        if (since == 0)
+            since = stats_now_ns();
+        queue->waiting++;
+        pthread_cond_wait(&queue->cond, &queue->mutex);
+        queue->waiting--;
+    }
+    if (entry != NULL && stop_level(queue->stop) == STOP_RUN) {
+        entry->flying = true;
+        piece = entry->piece;
+    }
+    pthread_mutex_unlock(&queue->mutex);
+    if (since != 0)
+        *waited_ns += stats_now_ns() - since;
+    return piece;
+}
+
+void queue_done(struct queue *queue, struct piece *piece)
+{
+    struct entry **link;
+
+    pthread_mutex_lock(&queue->mutex);
+    for (link = &queue->first; *link != NULL && (*link)->piece != piece; link = &(*link)->next)
+        ;
+    assert(*link != NULL);
+    queue_remove(queue, link);
+    pthread_cond_broadcast(&queue->cond);
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+void queue_close(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->mutex);
+    queue->closed = true;
+    pthread_cond_broadcast(&queue->cond);
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+void queue_drop_range(struct queue *queue, int32_t input, int64_t lo)
+{
+    struct entry **link = &queue->first;
+
+    pthread_mutex_lock(&queue->mutex);
+    while (*link != NULL) {
+        const struct piece_spec *spec = piece_spec((*link)->piece);
+
+        if (!(*link)->flying && spec->input == input && spec->place.range.lo == lo)
+            queue_remove(queue, link);
+        else
+            link = &(*link)->next;
+    }
+    pthread_cond_broadcast(&queue->cond);
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+int queue_waiting(struct queue *queue)
+{
+    int waiting;
+
+    pthread_mutex_lock(&queue->mutex);
+    waiting = queue->waiting;
+    pthread_mutex_unlock(&queue->mutex);
+    return waiting;
+}
+
+int64_t queue_count(struct queue *queue)
+{
+    int64_t count;
+
+    pthread_mutex_lock(&queue->mutex);
+    count = queue->count;
+    pthread_mutex_unlock(&queue->mutex);
+    return count;
+}
+
+int64_t queue_blocks(struct queue *queue)
+{
+    int64_t blocks;
+
+    pthread_mutex_lock(&queue->mutex);
+    blocks = queue->blocks;
+    pthread_mutex_unlock(&queue->mutex);
+    return blocks;
+}
+
+bool queue_has_range(struct queue *queue, int32_t input, int64_t lo)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&queue->mutex);
+    for (struct entry *entry = queue->first; entry != NULL && !found; entry = entry->next)
+        found = piece_spec(entry->piece)->input == input && piece_spec(entry->piece)->place.range.lo == lo;
+    pthread_mutex_unlock(&queue->mutex);
+    return found;
+}
+
+struct input_position queue_frontier(struct queue *queue, const struct piece *except, struct input_position own)
+{
+    pthread_mutex_lock(&queue->mutex);
+    for (struct entry *entry = queue->first; entry != NULL; entry = entry->next)
+        if (entry->piece != except && piece_spec(entry->piece)->first.offset < own.offset)
+            own = piece_spec(entry->piece)->first;
+    pthread_mutex_unlock(&queue->mutex);
+    return own;
+}

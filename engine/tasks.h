@@ -1,0 +1,25 @@
+/*
+ * The list of ranges that addressable sources are asked for: what is to do, what is out with a reader and a writer, what failed
+ * and is to be tried again later.
+ */
+#pragma once
+
+#include "engine/pipeline.h"
+#include "engine/retry.h"
+
+/* A task that is out: its number says which one it is when it comes back. */
+struct task_list;
+
+/* At most `out_max` tasks are out at a time. `tasks` is borrowed. */
+MUST_CHECK enum status tasks_create(const struct task *tasks, size_t count, int out_max, int64_t retry_ms, struct stop *stop,
+                                    struct task_list **list, struct error *error);
+void tasks_free(struct task_list *list);
+
+/* The next task to read, in order, failed ones when their pause is over. Waits; NULL when all are done or the run is to stop. */
+const struct task *tasks_next(struct task_list *list);
+
+/* It is committed or quarantined. True when it was the last one. */
+bool tasks_done(struct task_list *list, int64_t lo);
+
+/* It failed for now. False when its time budget is used up: then it is still out, for tasks_done. */
+bool tasks_again(struct task_list *list, int64_t lo);

@@ -1,0 +1,288 @@
+/* The record cutter: the server's quote rule. */
+#include "readers/cutter.h"
+
+#include <string.h>
+
+static const char unquoted_return[] =
+    "unquoted carriage return: line ends must be the same in the whole input (LF here); quote the field that holds it";
+static const char return_without_newline[] =
+    "unquoted carriage return without a newline behind it: line ends must be the same in the whole input (CRLF here); "
+    "quote the field that holds it";
+static const char unquoted_newline[] =
+    "unquoted newline: line ends must be the same in the whole input (with a carriage "
+    "return here); quote the field that holds it";
+static const char open_quote[] = "a quote is never closed: the input ends inside of it";
+static const char end_of_data[] =
+    "a line that is only \\. : servers up to PostgreSQL 17 take it for the end of the data "
+    "and drop what follows; put quotes around it, or remove it";
+
+void cutter_init(struct cutter *cutter, char quote, char escape)
+{
+    *cutter = (struct cutter){.quote = quote, .escape = escape};
+}
+
+void cutter_forget(struct cutter *cutter)
+{
+    cutter->next_quote = NULL;
+    cutter->next_return = NULL;
+}
+
+int64_t cutter_lines(const struct cutter *cutter, const char *text, size_t size)
+{
+    const char end = cutter->line_end == LINE_END_CR ? '\r' : '\n';
+    int64_t lines = 0;
+    size_t i = 0;
+
+    /* In steps that the compiler turns into a few wide instructions. */
+    for (; i + 64 <= size; i += 64) {
+        unsigned char count = 0;
+
+        for (size_t j = 0; j < 64; j++)
+            count = (unsigned char)(count + (text[i + j] == end));
+        lines += count;
+    }
+    for (; i < size; i++)
+        lines += text[i] == end;
+    return lines;
+}
+
+static enum cut cut_bad(struct cutter *cutter, const char *problem)
+{
+    cutter->problem = problem;
+    return CUT_BAD;
+}
+
+/* A record of `size` bytes ends, and the state for it. */
+static enum cut cut_record(struct cutter *cutter, const char *data, size_t size, size_t *result)
+{
+    cutter->scanned = 0;
+    if (size <= 4 && size >= 2 && data[0] == '\\' && data[1] == '.' && record_text_size(data, size) == 2)
+        return cut_bad(cutter, end_of_data);
+    *result = size;
+    return CUT_RECORD;
+}
+
+/* A return outside of quotes. CUT_RECORD: the record ends, *size says where. */
+static enum cut cut_return(struct cutter *cutter, const char *data, size_t at, size_t available, bool last,
+                           size_t *size)
+{
+    bool newline = at + 1 < available && data[at + 1] == '\n';
+
+    *size = at + 1;
+    if (cutter->line_end == LINE_END_LF)
+        return cut_bad(cutter, unquoted_return);
+    if (cutter->line_end == LINE_END_CR)
+        return CUT_RECORD;
+    if (at + 1 == available && !last)
+        return CUT_MORE;
+    if (cutter->line_end == LINE_END_CRLF && !newline)
+        return cut_bad(cutter, return_without_newline);
+    if (newline) {
+        cutter->line_end = LINE_END_CRLF;
+        *size = at + 2;
+        return CUT_RECORD;
+    }
+    cutter->line_end = LINE_END_CR;
+    /* Until now lines were counted by newlines. */
+    cutter->newlines = cutter_lines(cutter, data, at);
+    return CUT_RECORD;
+}
+
+/* Goes through what a quote covers, from `at`; returns where it ends, behind the closing quote, or `available`. */
+static size_t skip_quoted(struct cutter *cutter, const char *data, size_t at, size_t available)
+{
+    /* The server drops an escape that is the quote itself: then doubling is two toggles. */
+    const char quote = cutter->quote, escape = cutter->escape == quote ? '\0' : cutter->escape;
+    const char line_end = cutter->line_end == LINE_END_CR ? '\r' : '\n';
+    bool escaped = cutter->escaped;
+    int64_t newlines = 0;
+
+    while (at < available && cutter->in_quote) {
+        const char c = data[at++];
+
+        if (c == escape) {
+            escaped = !escaped;
+            continue;
+        }
+        if (c == quote && !escaped)
+            cutter->in_quote = false;
+        escaped = false;
+        newlines += c == line_end;
+    }
+    cutter->escaped = escaped;
+    cutter->newlines += newlines;
+    return at;
+}
+
+/* Byte by byte from cutter->scanned on (CopyReadLineText). */
+static enum cut cut_by_byte(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size)
+{
+    const char quote = cutter->quote;
+    size_t at = cutter->scanned, end = 0;
+    enum cut cut = CUT_MORE;
+
+    while (at < available) {
+        if (cutter->in_quote) {
+            at = skip_quoted(cutter, data, at, available);
+            continue;
+        }
+        while (at < available && data[at] != quote && data[at] != '\n' && data[at] != '\r')
+            at++;
+        if (at == available)
+            break;
+        if (data[at] == quote) {
+            cutter->in_quote = true;
+            cutter->quote_newlines = cutter->newlines;
+            at++;
+            continue;
+        }
+        if (data[at] == '\n') {
+            if (cutter->line_end == LINE_END_CR || cutter->line_end == LINE_END_CRLF)
+                return cut_bad(cutter, unquoted_newline);
+            cutter->line_end = LINE_END_LF;
+            end = at + 1;
+            cut = CUT_RECORD;
+        } else {
+            cut = cut_return(cutter, data, at, available, last, &end);
+        }
+        break;
+    }
+    if (cut == CUT_MORE && last) {
+        if (cutter->in_quote)
+            return cut_bad(cutter, open_quote);
+        end = available;
+        cut = CUT_RECORD;
+    }
+    cutter->scanned = at;
+    return cut == CUT_RECORD ? cut_record(cutter, data, end, size) : cut;
+}
+
+/* Where `c` comes next; what is known from before is used. */
+static const char *next_of(const char *known, char c, const char *data, const char *end)
+{
+    if (known != NULL && known >= data)
+        return known;
+    known = memchr(data, c, (size_t)(end - data));
+    return known != NULL ? known : end;
+}
+
+/* The size of the record, if that can be seen without a look at each byte; else 0, and perhaps cutter->scanned. */
+static size_t cut_plain(struct cutter *cutter, const char *data, const char *end)
+{
+    const char *newline, *clean;
+
+    if (cutter->line_end != LINE_END_LF && cutter->line_end != LINE_END_CRLF)
+        return 0;
+    clean = cutter->next_quote = next_of(cutter->next_quote, cutter->quote, data, end);
+    if (cutter->line_end == LINE_END_LF) {
+        cutter->next_return = next_of(cutter->next_return, '\r', data, end);
+        if (cutter->next_return < clean)
+            clean = cutter->next_return;
+    }
+    newline = memchr(data, '\n', (size_t)(clean - data));
+    if (cutter->line_end == LINE_END_LF) {
+        if (newline == NULL)
+            cutter->scanned = (size_t)(clean - data);
+        return newline != NULL ? (size_t)(newline - data) + 1 : 0;
+    }
+    if (newline == NULL || newline == data || newline[-1] != '\r' ||
+        memchr(data, '\r', (size_t)(newline - data) - 1) != NULL)
+        return 0;
+    return (size_t)(newline - data) + 1;
+}
+
+enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size, int64_t *lines)
+{
+    enum cut cut;
+
+    if (cutter->scanned == 0) {
+        size_t plain;
+
+        cutter->in_quote = cutter->escaped = false;
+        cutter->newlines = 0;
+        plain = cut_plain(cutter, data, data + available);
+        if (plain > 0) {
+            *lines = 1;
+            return cut_record(cutter, data, plain, size);
+        }
+    }
+    cut = cut_by_byte(cutter, data, available, last, size);
+    if (cut == CUT_RECORD)
+        *lines = cutter->newlines + 1;
+    return cut;
+}
+
+/* ---- Fields ---- */
+
+/* Where the field that starts at `at` ends (CopyReadAttributesCSV); whether it has a quote in it. */
+static const char *field_end(const struct cutter *cutter, char delimiter, const char *at, const char *end, bool *quoted)
+{
+    bool in_quote = false;
+
+    *quoted = false;
+    for (; at < end; at++) {
+        if (in_quote && *at == cutter->escape && at + 1 < end && (at[1] == cutter->escape || at[1] == cutter->quote)) {
+            at++;
+        } else if (*at == cutter->quote) {
+            in_quote = !in_quote;
+            *quoted = true;
+        } else if (*at == delimiter && !in_quote) {
+            break;
+        }
+    }
+    return at;
+}
+
+/* Copies a field without its quotes and escapes; false if it does not fit. */
+static bool field_resolve(const struct cutter *cutter, const char *at, const char *end, char *buffer,
+                          size_t buffer_size, size_t *size)
+{
+    bool in_quote = false;
+    size_t used = 0;
+
+    for (; at < end; at++) {
+        if (in_quote && *at == cutter->escape && at + 1 < end && (at[1] == cutter->escape || at[1] == cutter->quote)) {
+            at++;
+        } else if (*at == cutter->quote) {
+            in_quote = !in_quote;
+            continue;
+        }
+        if (used == buffer_size)
+            return false;
+        buffer[used++] = *at;
+    }
+    *size = used;
+    return true;
+}
+
+bool cutter_field(const struct cutter *cutter, char delimiter, const char *record, size_t size, int index, char *buffer,
+                  size_t buffer_size, struct csv_field *field)
+{
+    const char *at = record, *end = record + size, *stop;
+    bool quoted;
+
+    while (stop = field_end(cutter, delimiter, at, end, &quoted), index > 0) {
+        if (stop == end)
+            return false;
+        at = stop + 1;
+        index--;
+    }
+    *field = (struct csv_field){.text = at, .size = (size_t)(stop - at), .quoted = quoted};
+    if (!quoted)
+        return true;
+    field->text = buffer;
+    return field_resolve(cutter, at, stop, buffer, buffer_size, &field->size);
+}
+
+int cutter_field_count(const struct cutter *cutter, char delimiter, const char *record, size_t size)
+{
+    const char *at = record, *end = record + size;
+    int count = 1;
+    bool quoted;
+
+    while ((at = field_end(cutter, delimiter, at, end, &quoted)) < end) {
+        at++;
+        count++;
+    }
+    return count;
+}

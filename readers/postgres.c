@@ -1,0 +1,236 @@
+/* Reads ranges from PostgreSQL by COPY TO. */
+#include "readers/postgres.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct session {
+    const struct postgres_source *source;
+    struct pipeline *pipeline;
+    struct pg *pg;
+    struct packer *packer;
+    uint32_t block_size;
+};
+
+/* One range being read. */
+struct reading {
+    struct session *session;
+    struct piece *piece;
+    struct block *block; /* being filled; ours until it is appended */
+    int64_t rows, bytes;
+};
+
+static void session_close(void *argument)
+{
+    struct session *session = argument;
+
+    if (session == NULL)
+        return;
+    pg_free(session->pg);
+    packer_free(session->packer);
+    free(session);
+}
+
+static enum status session_open(void *argument, struct pipeline *pipeline, void **result, struct error *error)
+{
+    const struct postgres_source *source = argument;
+    struct session *session = calloc(1, sizeof *session);
+    enum status status;
+
+    *result = NULL;
+    if (session == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    session->source = source;
+    session->pipeline = pipeline;
+    session->block_size = pool_block_size(pipeline_pool(pipeline));
+    status = pg_create(source->address, source->settings, pipeline_stop(pipeline), &session->pg, error);
+    if (status == STATUS_OK)
+        status = packer_create(session->block_size, &session->packer, error);
+    if (status != STATUS_OK) {
+        session_close(session);
+        return status;
+    }
+    *result = session;
+    return STATUS_OK;
+}
+
+/* ---- Blocks ---- */
+
+static bool reading_given_up(const struct reading *reading)
+{
+    return piece_given_up(reading->piece) || stop_level(pipeline_stop(reading->session->pipeline)) == STOP_ABORT;
+}
+
+static enum status given_up(struct error *error)
+{
+    return error_set(error, STATUS_STOPPED, "the range was given up while it was read");
+}
+
+static void block_hand_over(struct reading *reading)
+{
+    stats_add(&pipeline_stats(reading->session->pipeline)->bytes_read, reading->block->used);
+    piece_append(reading->piece, reading->block);
+    reading->block = NULL;
+}
+
+static enum status block_get(struct reading *reading, struct error *error)
+{
+    const struct session *session = reading->session;
+
+    reading->block = piece_take_block(reading->piece, pipeline_stop(session->pipeline), session->packer,
+                                      pipeline_stats(session->pipeline));
+    return reading->block == NULL ? given_up(error) : STATUS_OK;
+}
+
+/* The row does not fit into what is left of the block, or there is no block: it is split over as many as it takes. */
+static enum status row_split(struct reading *reading, const char *row, size_t size, struct error *error)
+{
+    uint32_t block_size = reading->session->block_size;
+
+    while (size > 0) {
+        struct block *block = reading->block;
+        size_t part;
+
+        if (block != NULL && block->used == block_size) {
+            block_hand_over(reading);
+            if (reading_given_up(reading))
+                return given_up(error);
+            block = NULL;
+        }
+        if (block == NULL) {
+            enum status status = block_get(reading, error);
+
+            if (status != STATUS_OK)
+                return status;
+            block = reading->block;
+        }
+        part = block_size - block->used < size ? block_size - block->used : size;
+        memcpy(block->data + block->used, row, part);
+        block->used += (uint32_t)part;
+        row += part;
+        size -= part;
+    }
+    return STATUS_OK;
+}
+
+static inline enum status row_add(struct reading *reading, const char *row, size_t size, struct error *error)
+{
+    struct block *block = reading->block;
+
+    if (block == NULL || size > reading->session->block_size - block->used)
+        return row_split(reading, row, size, error);
+    memcpy(block->data + block->used, row, size);
+    block->used += (uint32_t)size;
+    return STATUS_OK;
+}
+
+/* ---- One range ---- */
+
+static enum status copy_begin(struct reading *reading, struct error *error)
+{
+    const struct postgres_source *source = reading->session->source;
+    struct pg *pg = reading->session->pg;
+    struct sql sql = {0};
+    enum status status = pg_run(pg, "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", NULL, error);
+
+    if (status != STATUS_OK)
+        return status;
+    sql_add(&sql, "COPY (SELECT %s FROM %s WHERE ", source->select_list, source->table->sql);
+    table_add_where(&sql, source->table, piece_spec(reading->piece)->place.range);
+    sql_add(&sql, ") TO STDOUT (FORMAT csv)");
+    status = pg_copy_out_begin(pg, sql.text, error);
+    sql_reset(&sql);
+    return status;
+}
+
+/* The rows to their end, counted on both sides. */
+static enum status copy_rows(struct reading *reading, struct error *error)
+{
+    struct pg *pg = reading->session->pg;
+    int64_t server_rows = -1;
+    const char *row;
+    enum status status;
+    int size;
+
+    while ((status = pg_copy_out_next(pg, &row, &size, &server_rows, error)) == STATUS_OK && size > 0) {
+        if (reading->rows++ == 0)
+            piece_set_first_record(reading->piece, (uint32_t)size);
+        reading->bytes += size;
+        status = row_add(reading, row, (size_t)size, error);
+        if (status != STATUS_OK)
+            return status;
+    }
+    if (status == STATUS_OK && server_rows != reading->rows)
+        return error_set(error, STATUS_TRANSIENT,
+                         "the source says it sent %" PRId64 " rows, but %" PRId64
+                         " arrived; nothing of the range is kept",
+                         server_rows, reading->rows);
+    return status;
+}
+
+static enum status reading_run(struct reading *reading, struct error *error)
+{
+    struct pg *pg = reading->session->pg;
+    enum status status = pg_connect(pg, error);
+
+    if (status == STATUS_OK)
+        status = copy_begin(reading, error);
+    if (status == STATUS_OK)
+        status = copy_rows(reading, error);
+    if (status == STATUS_OK)
+        status = pg_run(pg, "COMMIT", NULL, error);
+    return status;
+}
+
+static void error_place(struct error *error, const struct table *table, struct range range)
+{
+    char from[TIME_TEXT_MAX], until[TIME_TEXT_MAX];
+
+    error_prefix(error, "reading %s from %s until before %s", table->sql, time_format(table->time.type, range.lo, from),
+                 time_format(table->time.type, range.hi, until));
+}
+
+static void reading_fail(struct reading *reading, struct error *error)
+{
+    struct session *session = reading->session;
+
+    /* In the middle of rows: cancelled and closed, since draining a large range could take as long as reading it. */
+    if (error->status == STATUS_STOPPED) {
+        pg_disconnect(session->pg);
+    } else {
+        pg_rollback(session->pg);
+        error_place(error, session->source->table, piece_spec(reading->piece)->place.range);
+    }
+    if (reading->block != NULL)
+        pool_give(pipeline_pool(session->pipeline), reading->block);
+    piece_fail(reading->piece, error);
+}
+
+static void session_read(void *argument, struct piece *piece)
+{
+    struct session *session = argument;
+    struct reading reading = {.session = session, .piece = piece};
+    struct stats *stats = pipeline_stats(session->pipeline);
+    struct error error;
+
+    error_reset(&error);
+    atomic_fetch_add_explicit(&stats->readers_active, 1, memory_order_relaxed);
+    if (reading_run(&reading, &error) != STATUS_OK) {
+        assert(error.status != STATUS_OK);
+        reading_fail(&reading, &error);
+    } else {
+        if (reading.block != NULL)
+            block_hand_over(&reading);
+        piece_complete(piece, reading.rows, reading.bytes);
+    }
+    atomic_fetch_sub_explicit(&stats->readers_active, 1, memory_order_relaxed);
+}
+
+const struct reader_ops postgres_reader = {
+    .name = "postgres",
+    .open = session_open,
+    .read = session_read,
+    .close = session_close,
+};

@@ -1,0 +1,280 @@
+/* Opening stream inputs: the header, and what the input is known by. */
+#include "readers/stream.h"
+
+#include <csv.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define HEAD_STEP ((size_t)64 << 10)
+/* The first record must end within this, if there is no --memory yet to tell more. */
+#define HEAD_MAX ((size_t)16 << 20)
+#define BOM "\xef\xbb\xbf"
+/* Of each end of a file, for its identity. */
+#define ENDS_SIZE ((size_t)64 << 10)
+
+/* ---- The head: as much of the input as holds its first record ---- */
+
+/* Reads once more behind the head. */
+static enum status head_read(struct stream_source *source, size_t *room, struct error *error)
+{
+    ssize_t got;
+
+    if (*room - source->head_size < HEAD_STEP) {
+        size_t larger = *room > 0 ? *room * 2 : HEAD_STEP;
+        char *head = realloc(source->head, larger);
+
+        if (head == NULL)
+            return error_set(error, STATUS_SYSTEM, "out of memory");
+        source->head = head;
+        *room = larger;
+    }
+    do
+        got = source->seekable ? pread(source->fd, source->head + source->head_size, *room - source->head_size,
+                                       (off_t)source->head_size)
+                               : read(source->fd, source->head + source->head_size, *room - source->head_size);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        return error_set_errno(error, STATUS_SYSTEM, "cannot read %s", source->name);
+    source->head_size += (size_t)got;
+    source->head_last = got == 0;
+    return STATUS_OK;
+}
+
+static enum status header_error(const struct stream_source *source, struct error *error, const char *text)
+{
+    snprintf(error->input, sizeof error->input, "%s", source->name);
+    error->line = 1;
+    error->offset = 0;
+    return error_set(error, STATUS_DATA, "the %s: %s", source->dialect.header ? "header" : "first record", text);
+}
+
+/* Reads until the first record is whole. *size is 0 if there is none. */
+static enum status head_fill(struct stream_source *source, size_t *bom, size_t *size, int64_t *lines,
+                             struct error *error)
+{
+    size_t room = 0, most = source->memory_bytes > 0 ? (size_t)source->memory_bytes / 4 : HEAD_MAX;
+    enum cut cut = CUT_MORE;
+    struct cutter cutter;
+
+    *size = 0;
+    *bom = 0;
+    cutter_init(&cutter, source->dialect.quote, source->dialect.escape);
+    while (cut == CUT_MORE) {
+        enum status status = head_read(source, &room, error);
+
+        if (status != STATUS_OK)
+            return status;
+        if (source->head_size < sizeof BOM - 1 && !source->head_last)
+            continue;
+        if (source->head_size >= sizeof BOM - 1 && memcmp(source->head, BOM, sizeof BOM - 1) == 0)
+            *bom = sizeof BOM - 1;
+        if (source->head_size == *bom && source->head_last)
+            return STATUS_OK;
+        if (source->head_size > *bom)
+            cut = cutter_cut(&cutter, source->head + *bom, source->head_size - *bom, source->head_last, size, lines);
+        cutter_forget(&cutter);
+        if (cut == CUT_MORE && source->head_size > most)
+            return header_error(source, error, "does not end within the memory for it; is a quote not closed?");
+    }
+    source->line_end = cutter.line_end;
+    return cut == CUT_RECORD ? STATUS_OK : header_error(source, error, cutter.problem);
+}
+
+/* ---- Names of the header, by libcsv ---- */
+
+struct names {
+    char **names;
+    int count, room;
+    bool failed; /* out of memory */
+};
+
+static void names_add(void *text, size_t size, void *opaque)
+{
+    struct names *names = opaque;
+    char *name = strndup(text != NULL ? text : "", size);
+
+    if (names->count == names->room) {
+        int room = names->room > 0 ? names->room * 2 : 32;
+        char **larger = realloc(names->names, (size_t)room * sizeof *larger);
+
+        if (larger != NULL) {
+            names->names = larger;
+            names->room = room;
+        }
+    }
+    if (name == NULL || names->count == names->room) {
+        names->failed = true;
+        free(name);
+        return;
+    }
+    names->names[names->count++] = name;
+}
+
+/* COPY keeps blanks around fields. */
+static int no_space(unsigned char c)
+{
+    (void)c;
+    return 0;
+}
+
+static enum status header_parse(struct stream_source *source, const char *text, size_t size, struct error *error)
+{
+    struct names names = {0};
+    struct csv_parser parser;
+    size_t done;
+
+    if (csv_init(&parser, CSV_STRICT | CSV_STRICT_FINI) != 0)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    csv_set_delim(&parser, (unsigned char)source->dialect.delimiter);
+    csv_set_quote(&parser, (unsigned char)source->dialect.quote);
+    csv_set_space_func(&parser, no_space);
+    done = csv_parse(&parser, text, size, names_add, NULL, &names);
+    if (done == size && csv_fini(&parser, names_add, NULL, &names) != 0)
+        done = 0;
+    csv_free(&parser);
+    source->header = names.names;
+    source->header_count = names.count;
+    if (names.failed)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    if (done != size)
+        return header_error(source, error, "a quote stands inside of a name: double it, and quote the whole name");
+    return STATUS_OK;
+}
+
+static enum status header_check(const struct stream_source *source, struct error *error)
+{
+    char text[256];
+
+    for (int i = 0; i < source->header_count; i++) {
+        if (source->header[i][0] == '\0') {
+            snprintf(text, sizeof text, "field %d has no name", i + 1);
+            return header_error(source, error, text);
+        }
+        for (int j = 0; j < i; j++)
+            if (strcmp(source->header[i], source->header[j]) == 0) {
+                snprintf(text, sizeof text, "fields %d and %d have the same name \"%.100s\"", j + 1, i + 1,
+                         source->header[i]);
+                return header_error(source, error, text);
+            }
+    }
+    return STATUS_OK;
+}
+
+/* ---- Opening ---- */
+
+static enum status source_open_fd(struct stream_source *source, struct error *error)
+{
+    struct stat facts;
+    bool standard = strcmp(source->path, "-") == 0;
+
+    source->fd = standard ? STDIN_FILENO : open(source->path, O_RDONLY | O_CLOEXEC);
+    if (source->fd < 0)
+        return error_set_errno(error, STATUS_SYSTEM, "cannot open %s", source->path);
+    if (fstat(source->fd, &facts) != 0)
+        return error_set_errno(error, STATUS_SYSTEM, "cannot look at %s", source->name);
+    if (S_ISDIR(facts.st_mode))
+        return error_set(error, STATUS_USAGE, "%s is a folder: name the files in it", source->path);
+    source->seekable = !standard && S_ISREG(facts.st_mode);
+    source->size = source->seekable ? facts.st_size : -1;
+    source->mtime_ns = facts.st_mtim.tv_sec * INT64_C(1000000000) + facts.st_mtim.tv_nsec;
+    return STATUS_OK;
+}
+
+enum status stream_open(struct stream_source *source, struct error *error)
+{
+    size_t bom = 0, size = 0;
+    int64_t lines = 0;
+    enum status status = source_open_fd(source, error);
+
+    if (status == STATUS_OK)
+        status = head_fill(source, &bom, &size, &lines, error);
+    if (status != STATUS_OK)
+        return status;
+    source->header_end = (int64_t)bom;
+    source->header_lines = 0;
+    if (source->dialect.header) {
+        const char *text = source->head + bom;
+
+        if (size == 0)
+            return header_error(source, error, "there is none: the input is empty");
+        source->header_end = (int64_t)(bom + size);
+        source->header_lines = lines;
+        status = header_parse(source, text, record_text_size(text, size), error);
+        if (status == STATUS_OK)
+            status = header_check(source, error);
+    }
+    return status;
+}
+
+void stream_reset(struct stream_source *source)
+{
+    for (int i = 0; i < source->header_count; i++)
+        free(source->header[i]);
+    free(source->header);
+    free(source->head);
+    source->header = NULL;
+    source->header_count = 0;
+    source->head = NULL;
+    source->head_size = 0;
+    if (source->fd > STDIN_FILENO)
+        close(source->fd);
+    source->fd = -1;
+}
+
+/* ---- Identity ---- */
+
+/* Adds a stretch of the file to the hash. */
+static enum status hash_stretch(const struct stream_source *source, int64_t from, int64_t to, XXH3_state_t *hash,
+                                struct error *error)
+{
+    char buffer[8192];
+
+    while (from < to) {
+        size_t want = to - from < (int64_t)sizeof buffer ? (size_t)(to - from) : sizeof buffer;
+        ssize_t got = pread(source->fd, buffer, want, from);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return error_set_errno(error, STATUS_SYSTEM, "cannot read %s", source->name);
+        if (got == 0)
+            break;
+        XXH3_128bits_update(hash, buffer, (size_t)got);
+        from += got;
+    }
+    return STATUS_OK;
+}
+
+enum status stream_identity(const struct stream_source *source, char *text, size_t size, struct error *error)
+{
+    XXH3_state_t *hash = XXH3_createState();
+    int64_t tail = source->size - (int64_t)ENDS_SIZE;
+    enum status status = STATUS_OK;
+    XXH128_hash_t digest;
+
+    if (hash == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    XXH3_128bits_reset(hash);
+    if (source->seekable) {
+        status = hash_stretch(source, 0, (int64_t)ENDS_SIZE, hash, error);
+        if (status == STATUS_OK)
+            status = hash_stretch(source, tail > 0 ? tail : 0, source->size, hash, error);
+    } else {
+        XXH3_128bits_update(hash, source->head, (size_t)source->header_end);
+    }
+    digest = XXH3_128bits_digest(hash);
+    XXH3_freeState(hash);
+    if (source->seekable)
+        snprintf(text, size, "file size=%" PRId64 " mtime=%" PRId64 " ends=%016" PRIx64 "%016" PRIx64, source->size,
+                 source->mtime_ns, digest.high64, digest.low64);
+    else
+        snprintf(text, size, "stream header=%016" PRIx64 "%016" PRIx64, digest.high64, digest.low64);
+    return status;
+}

@@ -1,0 +1,281 @@
+/* COPY through the table itself, one piece a transaction. */
+#include "writers/append_private.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "writers/overlap.h"
+
+/* One attempt at a piece. */
+struct attempt {
+    struct append_session *session;
+    struct piece *piece;
+    const struct piece_spec *spec;
+    struct cursor cursor;
+    struct span span;   /* the text that is sent next; size 0 at the end */
+    bool reader_failed; /* the error is the reader's and says all */
+    bool copying;       /* the error is about a row */
+};
+
+static int compare_ranges(const void *left, const void *right)
+{
+    const struct range *a = left, *b = right;
+
+    return (a->lo > b->lo) - (a->lo < b->lo);
+}
+
+enum status append_target_init(struct append_target *target, struct error *error)
+{
+    const struct table *table = target->table;
+    bool by_row = !(table->community && table->dimensions == 1);
+
+    pthread_mutex_init(&target->mutex, NULL);
+    /* A real row would fire its triggers twice. */
+    target->ahead = table->kind == TABLE_HYPERTABLE && !(by_row && table->row_triggers);
+    target->made_count = 0;
+    target->made_room = table->cell_count + 64;
+    target->made = calloc(target->made_room, sizeof *target->made);
+    if (target->made == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory for %zu chunks of %s", table->cell_count, table->sql);
+    if (table->cell_count > 0)
+        memcpy(target->made, table->cells, table->cell_count * sizeof *target->made);
+    target->made_count = table->cell_count;
+    qsort(target->made, target->made_count, sizeof *target->made, compare_ranges);
+    return STATUS_OK;
+}
+
+void append_target_reset(struct append_target *target)
+{
+    if (target->made == NULL)
+        return;
+    pthread_mutex_destroy(&target->mutex);
+    free(target->made);
+    target->made = NULL;
+    target->made_count = target->made_room = 0;
+}
+
+static void append_close(void *opened)
+{
+    struct append_session *session = opened;
+
+    if (session == NULL)
+        return;
+    pg_free(session->pg);
+    packer_free(session->packer);
+    free(session);
+}
+
+static enum status append_open(void *target, struct pipeline *pipeline, void **opened, struct error *error)
+{
+    struct append_session *session = calloc(1, sizeof *session);
+    enum status status;
+
+    if (session == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory for a writer");
+    session->target = target;
+    session->pipeline = pipeline;
+    status = packer_create(pool_block_size(pipeline_pool(pipeline)), &session->packer, error);
+    if (status == STATUS_OK)
+        status = pg_create(session->target->address, session->target->settings, pipeline_stop(pipeline), &session->pg,
+                           error);
+    if (status != STATUS_OK) {
+        append_close(session);
+        return status;
+    }
+    *opened = session;
+    return STATUS_OK;
+}
+
+static enum status next_text(struct attempt *attempt, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    enum status status = piece_next(attempt->piece, &attempt->cursor, session->packer,
+                                    pipeline_stats(session->pipeline), &attempt->span, error);
+
+    attempt->reader_failed = status != STATUS_OK;
+    return status;
+}
+
+/* Through the hypertable, so that compressed rows go too. RETURNING is known to be wrong there. */
+static enum status delete_range(struct attempt *attempt, struct error *error)
+{
+    const struct table *table = attempt->session->target->table;
+    struct sql sql = {0};
+    enum status status;
+
+    sql_add(&sql,
+            "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings"
+            " WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction';"
+            " DELETE FROM %s WHERE ",
+            table->sql);
+    table_add_where(&sql, table, attempt->spec->place.range);
+    status = pg_run(attempt->session->pg, sql.text, NULL, error);
+    sql_reset(&sql);
+    return status;
+}
+
+static enum status refuse_rows(struct attempt *attempt, struct error *error)
+{
+    const struct table *table = attempt->session->target->table;
+    struct range range = attempt->spec->place.range;
+    struct overlap_report report = {0};
+    bool any;
+    enum status status = overlap_any(attempt->session->pg, table, range, &any, error);
+
+    if (status == STATUS_OK && any)
+        status = overlap_count(attempt->session->pg, table, &range, 1, &report, error);
+    if (status != STATUS_OK || !any)
+        return status;
+    return error_set(error, STATUS_DATA,
+                     "the range already has %" PRId64 " rows, which this job did not load; nothing was changed. Choose"
+                     " --overlap replace to delete them, --overlap keep to load beside them, or an earlier --until",
+                     report.rows);
+}
+
+static enum status heed_overlap(struct attempt *attempt, struct error *error)
+{
+    switch (attempt->session->target->overlap) {
+    case OVERLAP_RULE_ERROR: return refuse_rows(attempt, error);
+    case OVERLAP_RULE_REPLACE: return delete_range(attempt, error);
+    case OVERLAP_RULE_KEEP: break;
+    }
+    return STATUS_OK;
+}
+
+/* Sends the text to its end. When the reader fails, COPY is made undone first: the connection stays of use. */
+static enum status send_text(struct attempt *attempt, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    struct stats *stats = pipeline_stats(session->pipeline);
+
+    while (attempt->span.size > 0) {
+        enum status status = pg_copy_in_put(session->pg, attempt->span.data, attempt->span.size, error);
+
+        if (status != STATUS_OK)
+            return status;
+        stats_add(&stats->bytes_sent, attempt->span.size);
+        status = next_text(attempt, error);
+        if (status != STATUS_OK) {
+            pg_copy_in_fail(session->pg, "the source failed");
+            return status;
+        }
+    }
+    return STATUS_OK;
+}
+
+static enum status copy_piece(struct attempt *attempt, int64_t *rows, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    const struct append_target *target = session->target;
+    struct sql sql = {0};
+    enum status status;
+
+    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", target->table->sql, target->column_list, target->copy_options);
+    status = pg_copy_in_begin(session->pg, sql.text, error);
+    sql_reset(&sql);
+    if (status != STATUS_OK)
+        return status;
+    attempt->copying = true;
+    status = send_text(attempt, error);
+    if (status == STATUS_OK)
+        status = pg_copy_in_end(session->pg, rows, error);
+    return status;
+}
+
+/* Rows that neither side has reported as wrong may still be missing: a trigger, a rule, `\\.` in the text. */
+static enum status compare_counts(const struct attempt *attempt, int64_t stored, struct error *error)
+{
+    int64_t sent = piece_rows(attempt->piece);
+
+    if (stored == sent)
+        return STATUS_OK;
+    return error_set(
+        error, STATUS_DATA,
+        "%" PRId64 " rows were sent and the server counted %" PRId64
+        "; all were rolled back. Does a trigger or rule on the table drop rows, or has the input a line with"
+        " \\. alone?",
+        sent, stored);
+}
+
+/* All between BEGIN and COMMIT. */
+static enum status load(struct attempt *attempt, struct write_result *result, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    const struct append_target *target = session->target;
+    struct input_position frontier = {0};
+    bool first_of_range;
+    int64_t stored = 0;
+    enum status status;
+
+    if (attempt->spec->replayable)
+        frontier = pipeline_frontier(session->pipeline, attempt->piece);
+    status = ledger_begin(session->pg, target->ledger, attempt->spec, &frontier, &result->already, &first_of_range,
+                          &result->rows, &result->bytes, error);
+    if (status != STATUS_OK || result->already)
+        return status;
+    if (first_of_range)
+        status = heed_overlap(attempt, error);
+    if (status == STATUS_OK && attempt->span.size > 0)
+        status = copy_piece(attempt, &stored, error);
+    if (status == STATUS_OK)
+        status = compare_counts(attempt, stored, error);
+    attempt->copying = attempt->copying && status != STATUS_OK && error->sqlstate[0] != '\0';
+    if (status != STATUS_OK)
+        return status;
+    result->piece_rows = piece_rows(attempt->piece);
+    result->piece_bytes = piece_bytes(attempt->piece);
+    return ledger_commit(session->pg, target->ledger, attempt->spec, result->piece_rows, result->piece_bytes,
+                         &result->rows, &result->bytes, error);
+}
+
+/* Where it happened. The record is looked for once nothing is open on the server any more. */
+static void describe_failure(struct attempt *attempt, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    const struct append_target *target = session->target;
+    char range[TABLE_RANGE_TEXT_MAX];
+    int64_t line;
+
+    if (attempt->reader_failed)
+        return;
+    if (attempt->copying && error->status == STATUS_DATA) {
+        snprintf(error->input, sizeof error->input, "%s", target->input_name);
+        line = locate_context_line(pg_last_context(session->pg), target->table->name);
+        if (attempt->spec->replayable && line > 0)
+            locate_record(session, attempt->piece, line, error);
+    }
+    error_prefix(error, "%s %s from %s", target->table->sql,
+                 table_range_text(target->table, attempt->spec->place.range, range), target->input_name);
+}
+
+static enum status append_write(void *opened, struct piece *piece, struct write_result *result, struct error *error)
+{
+    struct append_session *session = opened;
+    struct attempt attempt = {.session = session, .piece = piece, .spec = piece_spec(piece)};
+    enum status status = pg_connect(session->pg, error);
+
+    *result = (struct write_result){0};
+    /* No transaction waits for the source's first row. */
+    if (status == STATUS_OK)
+        status = next_text(&attempt, error);
+    if (status == STATUS_OK && attempt.span.size > 0 && !ahead_known(session->target, attempt.spec->place.range))
+        status = ahead_make(session, piece, &attempt.span, error);
+    if (status == STATUS_OK)
+        status = load(&attempt, result, error);
+    if (status == STATUS_OK && !result->already)
+        return STATUS_OK;
+    pg_rollback(session->pg);
+    if (status != STATUS_OK)
+        describe_failure(&attempt, error);
+    return status;
+}
+
+const struct writer_ops append_writer = {
+    .name = "append",
+    .open = append_open,
+    .write = append_write,
+    .close = append_close,
+};

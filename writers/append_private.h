@@ -1,0 +1,37 @@
+/*
+ * Between the files of strategy `append`: append.c (the transaction of a piece), ahead.c (its chunk before it),
+ * locate.c (the record that the server disliked).
+ */
+#pragma once
+
+#include "writers/append.h"
+
+/* Of one writer thread. */
+struct append_session {
+    struct append_target *target;
+    struct pipeline *pipeline;
+    struct pg *pg;
+    struct packer *packer;
+};
+
+/* Whether some cell that exists holds all of the range. */
+bool ahead_known(struct append_target *target, struct range range);
+
+/*
+ * Makes the chunk of a piece whose first text is `first`. Not being able to is no failure: COPY makes it then. Fails
+ * only if the connection is lost or the run stops. No transaction is open before and after.
+ */
+MUST_CHECK enum status ahead_make(struct append_session *session, struct piece *piece, const struct span *first,
+                                  struct error *error);
+
+/*
+ * The line that COPY's context names ("COPY t, line 7, column v: …"), counted from the COPY's first record; 0 if it
+ * names none. Texts are translated by the server: the number is the first one behind the table's name.
+ */
+int64_t locate_context_line(const char *context, const char *table_name);
+
+/*
+ * After COPY has failed on a replayable piece: puts input, offset and line of the record that was at `line` of the COPY
+ * into the error, and the record itself, shortened, into its text.
+ */
+void locate_record(struct append_session *session, struct piece *piece, int64_t line, struct error *error);
