@@ -131,15 +131,13 @@ void pipeline_submit(struct pipeline *pipeline, struct piece *piece)
     struct error error;
 
     error_reset(&error);
-    if (queue_push(pipeline->queue, piece, piece_blocks(piece), &error) != STATUS_OK) {
+    if (pipeline_range_failed(pipeline, spec->input, spec->place.range.lo)) {
+        pipeline_lower_floor(pipeline, piece);
+        piece_release(piece);
+    } else if (queue_push(pipeline->queue, piece, piece_blocks(piece), &error) != STATUS_OK) {
         pipeline_lower_floor(pipeline, piece);
         pipeline_fail(pipeline, &error);
         piece_release(piece);
-    }
-    /* Asked after the push: whoever quarantines the range from now on finds the piece in the queue. */
-    if (pipeline_range_failed(pipeline, spec->input, spec->place.range.lo)) {
-        pipeline_lower_floor(pipeline, piece);
-        queue_drop_range(pipeline->queue, spec->input, spec->place.range.lo);
     }
     piece_release(piece);
 }
@@ -313,7 +311,10 @@ static void *writer_main(void *argument)
         waited = 0;
         piece_taken(piece);
         atomic_fetch_add(&spec->stats->writers_active, 1);
-        if (spec->stream)
+        /* The range may have been quarantined while this piece was on its way into the queue. */
+        if (spec->stream && pipeline_range_failed(pipeline, piece_spec(piece)->input, piece_spec(piece)->place.range.lo))
+            pipeline_lower_floor(pipeline, piece);
+        else if (spec->stream)
             write_until_done(pipeline, session, piece);
         else
             write_once(pipeline, session, piece);

@@ -80,8 +80,12 @@ static enum status head_fill(struct stream_source *source, size_t *bom, size_t *
         if (source->head_size > *bom)
             cut = cutter_cut(&cutter, source->head + *bom, source->head_size - *bom, source->head_last, size, lines);
         cutter_forget(&cutter);
-        if (cut == CUT_MORE && source->head_size > most)
-            return header_error(source, error, "does not end within the memory for it; is a quote not closed?");
+        if (cut == CUT_MORE && source->head_size > most) {
+            /* A record of rows is the run's to judge. */
+            if (!source->dialect.header)
+                return STATUS_OK;
+            return header_error(source, error, "it does not end within the memory for it; is a quote not closed?");
+        }
     }
     source->line_end = cutter.line_end;
     return cut == CUT_RECORD ? STATUS_OK : header_error(source, error, cutter.problem);
@@ -152,6 +156,9 @@ static enum status header_check(const struct stream_source *source, struct error
 {
     char text[256];
 
+    /* A blank line is nothing to libcsv, but a record to the server. */
+    if (source->header_count == 0)
+        return header_error(source, error, "field 1 has no name");
     for (int i = 0; i < source->header_count; i++) {
         if (source->header[i][0] == '\0') {
             snprintf(text, sizeof text, "field %d has no name", i + 1);

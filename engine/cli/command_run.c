@@ -102,8 +102,6 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
 /* Tells what the file and the ledger disagree about. */
 static void run_tell_checkpoint(const struct run *run)
 {
-    const struct job *job = &run->job;
-
     if (run->before.damaged)
         log_line(LOG_WARNING, "the checkpoint file %s is damaged at line %lld: rebuilt from the ledger in the target",
                  run->path, (long long)run->before.damaged_line);

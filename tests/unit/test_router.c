@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -39,7 +40,7 @@ struct pipeline {
     struct stop *stop;
     struct stats stats;
     int writers;
-    bool slow;
+    bool slow, stuck;
     const struct input *input;
     pthread_mutex_t mutex; /* guards the fields below */
     pthread_cond_t cond;
@@ -195,7 +196,7 @@ static void *collector(void *opaque)
 
         /* A slow writer leaves pieces lying about until they press. */
         while (!pipeline->closed &&
-               (pipeline->submitted == index ||
+               (pipeline->submitted == index || pipeline->stuck ||
                 (pipeline->slow && pipeline->queued_blocks * 2 < pool_block_count(pipeline->pool))))
             pthread_cond_wait(&pipeline->cond, &pipeline->mutex);
         if (pipeline->submitted == index)
@@ -231,6 +232,9 @@ struct plan {
     uint32_t block_size;
     int64_t memory_bytes;
     bool slow;
+    /* What goes wrong: the pipe stays open, nobody takes pieces, the file grows; a stop is asked for soon in the first
+     * two. */
+    bool idle, stuck, grows;
 };
 
 static int random_below(unsigned *seed, int limit)
@@ -338,6 +342,7 @@ static void data_free(struct data *data)
 struct feeder {
     const struct input *input;
     int fd;
+    bool idle;
     unsigned seed;
     pthread_t thread;
 };
@@ -358,7 +363,16 @@ static void *feed(void *opaque)
             break;
         at += (size_t)written;
     }
-    close(feeder->fd);
+    if (!feeder->idle)
+        close(feeder->fd);
+    return NULL;
+}
+
+/* Asks for a drain, a while after the reader has come to a halt. */
+static void *stop_soon(void *opaque)
+{
+    poll(NULL, 0, 100);
+    stop_request(opaque, STOP_DRAIN);
     return NULL;
 }
 
@@ -409,7 +423,7 @@ static void run_router(const struct plan *plan, const struct input *input, struc
 {
     struct pipeline *pipeline = calloc(1, sizeof *pipeline);
     struct error *error = &outcome->error;
-    struct feeder feeder = {.input = input, .fd = -1, .seed = plan->seed + 1};
+    struct feeder feeder = {.input = input, .fd = -1, .idle = plan->idle, .seed = plan->seed + 1};
     char path[64] = "/tmp/test_router_XXXXXX";
     int pipes[2] = {-1, -1}, temporary = -1;
     struct stream_source source = {
@@ -423,7 +437,7 @@ static void run_router(const struct plan *plan, const struct input *input, struc
         .fd = -1,
     };
     void *session = NULL;
-    pthread_t thread;
+    pthread_t thread, stopper;
 
     *outcome = (struct outcome){0};
     error_reset(error);
@@ -433,6 +447,7 @@ static void run_router(const struct plan *plan, const struct input *input, struc
     pipeline->input = input;
     pipeline->writers = 2;
     pipeline->slow = plan->slow;
+    pipeline->stuck = plan->stuck;
     pthread_mutex_init(&pipeline->mutex, NULL);
     pthread_cond_init(&pipeline->cond, NULL);
     assert_int_equal(stop_create(&pipeline->stop, error), STATUS_OK);
@@ -458,6 +473,15 @@ static void run_router(const struct plan *plan, const struct input *input, struc
     assert_int_equal(source.seekable, !plan->stream);
     if (outcome->status == STATUS_OK)
         outcome->status = stream_reader.open(&source, pipeline, &session, error);
+    if (plan->grows) {
+        FILE *file = fopen(path, "ae");
+
+        assert_non_null(file);
+        assert_int_equal(fprintf(file, "1,x\n"), 4);
+        assert_int_equal(fclose(file), 0);
+    }
+    if (plan->idle || plan->stuck)
+        assert_int_equal(pthread_create(&stopper, NULL, stop_soon, pipeline->stop), 0);
     assert_int_equal(pthread_create(&thread, NULL, collector, pipeline), 0);
     if (outcome->status == STATUS_OK)
         outcome->status = stream_reader.stream(session, error);
@@ -467,10 +491,14 @@ static void run_router(const struct plan *plan, const struct input *input, struc
     pthread_cond_broadcast(&pipeline->cond);
     pthread_mutex_unlock(&pipeline->mutex);
     pthread_join(thread, NULL);
+    if (plan->idle || plan->stuck)
+        pthread_join(stopper, NULL);
     if (plan->stream) {
         close(pipes[0]);
         stream_reset(&source);
         pthread_join(feeder.thread, NULL);
+        if (plan->idle)
+            close(feeder.fd);
     } else {
         stream_reset(&source);
         unlink(path);
@@ -848,11 +876,59 @@ static void test_other_stream(void **state)
     data_free(&data);
 }
 
+/* A stop wakes the reader from a silent pipe and from its wait for a block; what it had is given back (pool_free
+ * asserts). */
+static void test_stop(void **state)
+{
+    struct plan plan = {
+        .seed = 11,
+        .order = SHUFFLED,
+        .rows = 3000,
+        .payload = 100,
+        .stream = true,
+        .block_size = 4096,
+        .pool_bytes = 1 << 16,
+        .memory_bytes = 1 << 16,
+    };
+    struct outcome outcome;
+    struct data data;
+
+    (void)state;
+    data_make(&data, &plan);
+    for (int i = 0; i < 2; i++) {
+        plan.idle = i == 0;
+        plan.stuck = i == 1;
+        run_router(&plan, &data.input, (struct input_position){0}, NULL, &outcome);
+        assert_int_equal(outcome.status, STATUS_STOPPED);
+        outcome_free(&outcome);
+    }
+    data_free(&data);
+}
+
+static void test_grown_file(void **state)
+{
+    struct plan plan = small_plan(false);
+    char grown[] = "1,a\n2,b\n1,x\n";
+    struct outcome outcome;
+    struct input input;
+
+    (void)state;
+    plan.grows = true;
+    input_from(&input, grown);
+    input.size -= 4;
+    run_router(&plan, &input, (struct input_position){0}, NULL, &outcome);
+    assert_int_equal(outcome.status, STATUS_DATA);
+    assert_non_null(strstr(outcome.error.text, "changed while it was being read"));
+    outcome_free(&outcome);
+    free(input.lines);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random), cmocka_unit_test(test_large_memory), cmocka_unit_test(test_bad_records),
-        cmocka_unit_test(test_empty),  cmocka_unit_test(test_other_stream),
+        cmocka_unit_test(test_random),     cmocka_unit_test(test_large_memory), cmocka_unit_test(test_bad_records),
+        cmocka_unit_test(test_empty),      cmocka_unit_test(test_other_stream), cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_grown_file),
     };
 
     alarm(110);

@@ -73,7 +73,7 @@ static const struct header_case headers[] = {
     {"", {NULL}, 0, 0, LINE_END_UNKNOWN, "empty"},
     {"\xef\xbb\xbf", {NULL}, 0, 0, LINE_END_UNKNOWN, "empty"},
     {"time,\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "field 2 has no name"},
-    {"\n1,2\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "no name"},
+    {"\n1,2\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "field 1 has no name"},
     {"time,a,time\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "fields 1 and 3 have the same name \"time\""},
     {"ti\"m\"e,a\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "a quote stands inside"},
     {"\"time,a\n1,2\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "never closed"},
