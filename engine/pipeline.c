@@ -198,7 +198,8 @@ static void pipeline_committed(struct pipeline *pipeline, struct piece *piece, c
         stats_add(&stats->bytes_done, result->piece_bytes);
         stats_add(&stats->pieces_done, 1);
     }
-    if (!pipeline->spec->stream)
+    /* A range of a stream is counted when it is begun: only the end of the input tells that it is whole. */
+    if (!pipeline->spec->stream || piece_spec(piece)->begin == 0)
         stats_add(&stats->ranges_done, 1);
     pthread_mutex_lock(&pipeline->mutex);
     pipeline->failures_in_row = 0;

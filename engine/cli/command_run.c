@@ -172,7 +172,7 @@ static void run_set_stats(struct run *run)
     run->stats.ranges_total = job->ranges_total;
     run->stats.rows_total = job->rows_total;
     run->stats.bytes_total = job->bytes_total;
-    run->stats.ranges_before = job->stream ? 0 : (int64_t)job->row_count;
+    run->stats.ranges_before = (int64_t)job->row_count;
     run->stats.rows_before = job->rows_before;
     run->stats.bytes_before = job->bytes_before;
     run->stats.input_size = -1;

@@ -37,6 +37,6 @@ void progress_finish(struct progress *progress, enum status result);
 
 /*
  * Which side limited: compares the share of their time that writers waited for rows with the share that readers
- * waited for room. "the source", "the target", or "neither" when both shares are small.
+ * waited for room. "the source" or "the target"; "neither" when nothing was done.
  */
 const char *progress_limit(const struct stats *stats, int64_t elapsed_ns);

@@ -144,8 +144,9 @@ const char *progress_limit(const struct stats *stats, int64_t elapsed_ns)
         return "neither";
     reader_share = (double)stats_get(&stats->reader_wait_ns) / (double)elapsed_ns / (readers > 0 ? readers : 1);
     writer_share = (double)stats_get(&stats->writer_wait_ns) / (double)elapsed_ns / (writers > 0 ? writers : 1);
-    if (reader_share < SHARE_SMALL && writer_share < SHARE_SMALL)
-        return "neither";
+    /* Writers that never want for rows are busy with the target all the time, whether or not readers had to wait. */
+    if (writer_share < SHARE_SMALL)
+        return "the target";
     return writer_share >= reader_share ? "the source" : "the target";
 }
 

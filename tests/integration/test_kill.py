@@ -1,0 +1,242 @@
+"""hyperfill killed, stopped and aborted at random moments of one backfill: resumed by the same command, every row is there once."""
+
+import datetime
+import pathlib
+import signal
+import time
+
+import pytest
+
+from harness import SEED, START, create_cpu, fill_cpu
+
+HOSTS = 10
+TOTAL_ROWS = 420_000
+STEP = datetime.timedelta(seconds=10)
+# Rows at and after T belong to the application: the source has some, which must not come along.
+UNTIL = START + (TOTAL_ROWS // HOSTS - 1_000) * STEP
+BEFORE_UNTIL = f"time < '{UNTIL}'"
+STOPPED = 7
+
+
+class Backfill:
+    """One job: its source, its target and the command that starts and resumes it."""
+
+    def __init__(self, hyperfill, source, arguments, target):
+        self.hyperfill = hyperfill
+        self.source = source
+        self.target = target
+        self.arguments = arguments
+        self.checkpoint = hyperfill.folder / "job.checkpoint"
+        self.expected = source.fingerprint("cpu", where=BEFORE_UNTIL)
+        self.rows_expected = self.expected[0]
+        self.rows_seen = 0
+
+    def start(self, *more, target=None):
+        options = {"--memory": "16MB", "--jobs": "2", "--progress": "none", "--checkpoint": self.checkpoint}
+        # Given last, an option of the round takes the place of the usual one.
+        options.update(zip(more[::2], more[1::2]))
+        line = [word for option in options.items() for word in option]
+        target = target or self.target.conninfo
+        return self.hyperfill.start("run", "--target", target, "--table", "cpu", *self.arguments, "--until", UNTIL, *line)
+
+    def progress(self):
+        """The rows in the table now. At every moment they are those of the ledger, and never fewer than before."""
+        if self.target.value("SELECT to_regclass('hyperfill.piece')") is None:
+            assert self.target.value("SELECT count(*) FROM cpu") == 0
+            return 0
+        # One statement sees one moment, also while a backend that outlived its client still commits.
+        ((in_table, in_ledger),) = self.target.rows(
+            "SELECT (SELECT count(*) FROM cpu), (SELECT coalesce(sum(rows), 0) FROM hyperfill.piece)"
+        )
+        assert in_table == in_ledger, f"{in_table} rows in the table, {in_ledger} in the ledger"
+        assert self.rows_seen <= in_table <= self.rows_expected
+        self.rows_seen = in_table
+        return in_table
+
+    def complete(self):
+        result = self.start().wait(timeout=120, check=0)
+        self.check()
+        return result
+
+    def check(self):
+        assert self.target.fingerprint("cpu") == self.expected
+
+    def kill_at_random(self, chance, kills, before_round=lambda number: ()):
+        """Kills it `kills` times at random moments, each followed by the same command, then lets it complete."""
+        hits, rounds, advances = 0, 0, 0
+        reached, fruitless, longest = 0, 0, 1.0
+        while hits < kills:
+            rounds += 1
+            process = self.start(*before_round(rounds))
+            # Long enough for progress, on a slow build too; short where the end would come before the last of the kills.
+            is_ahead = reached / self.rows_expected > min(0.85, hits / kills * 0.7)
+            time.sleep(chance.uniform(0.05, 0.2 if is_ahead else longest))
+            was_running = process.running
+            process.kill()
+            status = process.popen.returncode
+            assert status in (0, -signal.SIGKILL), process.result()
+            now = self.progress()
+            advances += now > reached
+            fruitless = 0 if now > reached else fruitless + (not is_ahead)
+            if fruitless == 5:
+                fruitless, longest = 0, 2 * longest
+            reached = now
+            if status == 0:
+                break
+            assert was_running
+            hits += 1
+        print(f"{hits} kills hit a running process, {advances} times with progress since the last, {reached} rows when the kills ended")
+        self.complete()
+        # A test in which the runs hardly advance, or end before they are killed, shows nothing.
+        assert hits == kills, f"complete after {hits} kills of {kills}"
+        assert advances >= kills // 4, f"progress in {advances} of {kills} rounds"
+        # Complete is complete: once more the same command adds nothing.
+        self.complete()
+
+
+def make_backfill(hyperfill, servers, source_kind, target_kind, target_shape=True, rows=TOTAL_ROWS):
+    source = servers["pg15"].create_database()
+    create_cpu(source, hypertable=False)
+    fill_cpu(source, rows, hosts=HOSTS, seed=SEED % 1000)
+    # Names over several lines, with quotes and commas, so that a resume in the middle of a file has to find real records.
+    source.execute("UPDATE cpu SET hostname = E'host \"three\",\\nof\\r\\nmany' WHERE tags_id = 3")
+    source.execute("UPDATE cpu SET hostname = NULL WHERE tags_id = 4")
+    target = servers[target_kind].create_database()
+    create_cpu(target, hypertable=target_shape, chunk="2 hours", until=START + datetime.timedelta(days=6))
+    arguments = source_arguments(hyperfill, source, source_kind)
+    if target_shape is False:
+        arguments += ["--time-column", "time", "--range-interval", "2h"]
+    return Backfill(hyperfill, source, arguments, target)
+
+
+def source_arguments(hyperfill, source, kind):
+    if kind == "postgres":
+        return ["--source", source.conninfo]
+    order = "time, tags_id" if kind == "ordered" else f"hashtextextended(time::text || tags_id, {SEED})"
+    print(f"{kind} file, seed {SEED}")
+    path = pathlib.Path(hyperfill.folder / f"{kind}.csv")
+    source.copy_out(f"COPY (SELECT * FROM cpu ORDER BY {order}) TO STDOUT (FORMAT csv, HEADER)", path)
+    return ["--source", path]
+
+
+SOURCES = ("postgres", "ordered", "shuffled")
+
+
+@pytest.mark.parametrize("source_kind", SOURCES)
+def test_thirty_kills(hyperfill, servers, chance, source_kind):
+    make_backfill(hyperfill, servers, source_kind, "ts17").kill_at_random(chance, 30)
+
+
+@pytest.mark.parametrize("target_shape", ["partitioned", False], ids=["partitioned", "plain"])
+@pytest.mark.parametrize("source_kind", ["postgres", "shuffled"])
+def test_kills_without_timescaledb(hyperfill, servers, chance, source_kind, target_shape):
+    make_backfill(hyperfill, servers, source_kind, "pg15", target_shape, rows=TOTAL_ROWS).kill_at_random(chance, 8)
+
+
+@pytest.mark.parametrize("source_kind", SOURCES)
+def test_speed_may_change_between_runs(hyperfill, servers, chance, source_kind):
+    backfill = make_backfill(hyperfill, servers, source_kind, "ts17")
+
+    def other_speed(number):
+        return ["--jobs", chance.choice(["1", "2", "3", "4"]), "--memory", chance.choice(["16MB", "24MB", "32MB", "64MB"])]
+
+    backfill.kill_at_random(chance, 10, other_speed)
+
+
+@pytest.mark.parametrize("source_kind", SOURCES)
+def test_checkpoint_deleted_between_runs(hyperfill, servers, chance, source_kind):
+    backfill = make_backfill(hyperfill, servers, source_kind, "ts17")
+    deleted = []
+
+    def delete_sometimes(number):
+        if backfill.checkpoint.exists() and chance.random() < 0.5:
+            backfill.checkpoint.unlink()
+            deleted.append(backfill.rows_seen)
+        return ()
+
+    backfill.kill_at_random(chance, 10, delete_sometimes)
+    print(f"deleted at {deleted} rows")
+    assert any(0 < rows < backfill.rows_expected for rows in deleted)
+    # Of a job that is complete, too, the ledger alone knows enough.
+    backfill.checkpoint.unlink(missing_ok=True)
+    backfill.complete()
+
+
+# ---- Signals
+
+
+def check_hint(result):
+    assert "resume" in result.stderr or "same command" in result.stderr, result
+
+
+@pytest.mark.parametrize("source_kind", SOURCES)
+def test_first_interrupt_commits_what_is_in_flight(hyperfill, servers, chance, source_kind):
+    backfill = make_backfill(hyperfill, servers, source_kind, "ts17")
+    server = backfill.target.server
+    log_size = len(server.log())
+    stops, advances, reached = 0, 0, 0
+    for _ in range(8):
+        process = backfill.start()
+        time.sleep(chance.uniform(0.05, 0.7))
+        process.signal(signal.SIGINT)
+        result = process.wait(timeout=30)
+        assert result.status in (0, STOPPED), result
+        advances += backfill.progress() > reached
+        reached = backfill.progress()
+        if result.status == 0:
+            break
+        check_hint(result)
+        stops += 1
+    print(f"{stops} stops, {advances} of them with progress, {reached} rows")
+    assert stops >= 3 and advances >= 2
+    # Nothing was cut off on the way: the server says so when a client leaves a transaction or has a statement cancelled.
+    log = server.log()[log_size:]
+    assert "with an open transaction" not in log and "canceling statement" not in log
+    backfill.complete()
+
+
+@pytest.mark.parametrize("source_kind", SOURCES)
+def test_second_interrupt_aborts(hyperfill, servers, chance, source_kind):
+    backfill = make_backfill(hyperfill, servers, source_kind, "ts17")
+    stops = 0
+    for _ in range(8):
+        process = backfill.start()
+        time.sleep(chance.uniform(0.05, 0.7))
+        process.signal(signal.SIGINT)
+        time.sleep(chance.uniform(0, 0.03))
+        process.signal(signal.SIGINT)
+        result = process.wait(timeout=10)
+        assert result.status in (0, STOPPED), result
+        backfill.progress()
+        if result.status == 0:
+            break
+        check_hint(result)
+        stops += 1
+    print(f"{stops} aborts, {backfill.rows_seen} rows")
+    assert stops >= 3
+    backfill.complete()
+
+
+@pytest.mark.parametrize("source_kind", SOURCES)
+def test_second_interrupt_waits_for_nobody(hyperfill, servers, proxy, chance, source_kind):
+    # The line to the target is dead: what is in flight never ends, so the first interrupt alone must still wait for it.
+    backfill = make_backfill(hyperfill, servers, source_kind, "ts17")
+    line = proxy(backfill.target.server)
+    process = backfill.start(target=line.conninfo(backfill.target))
+    while backfill.progress() == 0:
+        assert process.running, process.result()
+    time.sleep(chance.uniform(0, 0.3))
+    line.pause()
+    process.signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.running, process.result()
+    begin = time.monotonic()
+    process.signal(signal.SIGINT)
+    result = process.wait(timeout=20, check=STOPPED)
+    seconds = time.monotonic() - begin
+    print(f"aborted in {seconds:.2f} s at {backfill.rows_seen} rows")
+    check_hint(result)
+    assert seconds < 10
+    line.resume()
+    assert backfill.progress() < backfill.rows_expected
+    backfill.complete()
