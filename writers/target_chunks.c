@@ -33,7 +33,7 @@ static const char chunks_sql[] =
     " WHERE (h.schema_name, h.table_name) = (%1$s) AND d.interval_length IS NOT NULL ORDER BY d.id LIMIT 1),"
     " c AS (SELECT c.id, to_jsonb(c) AS j FROM _timescaledb_catalog.chunk c JOIN d ON d.hypertable_id = "
     "c.hypertable_id),"
-    " x AS (SELECT id, coalesce((j->>'relid')::oid,"
+    " x AS (SELECT id, coalesce(pg_catalog.to_regclass(j->>'relid')::oid,"
     " pg_catalog.to_regclass(format('%%I.%%I', j->>'schema_name', j->>'table_name'))::oid) AS relid FROM c"
     " WHERE NOT coalesce((j->>'osm_chunk')::bool, false) AND NOT coalesce((j->>'dropped')::bool, false)),"
     " e AS (SELECT s.range_start AS lo, s.range_end AS hi," ESTIMATES " FROM d"
