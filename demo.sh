@@ -63,6 +63,7 @@ clean_up() {
     trap - EXIT
     if [[ -n $hyperfill_pid ]]; then
         kill -KILL "$hyperfill_pid" 2>/dev/null || true
+        wait "$hyperfill_pid" 2>/dev/null || true
     fi
     if [[ -n $work ]]; then
         rm -f "$work/application"

@@ -3,8 +3,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "engine/cli/job.h"
+#include "engine/log.h"
 
 static void column_add(struct job *job, const char *name, size_t size)
 {
@@ -200,6 +202,16 @@ static enum status window_end(const struct job *job, const char *option, const c
     return STATUS_OK;
 }
 
+/* A completion point that is still to come: what is written after its range was read is missed. */
+static void warn_of_future(const struct job *job)
+{
+    if (job->stream || time_type_is_integer(job->table.time.type) || job->window.hi <= (int64_t)time(NULL) * 1000000)
+        return;
+    log_line(LOG_WARNING,
+             "--until %s lies in the future: rows that the source gets after their range was read are not moved",
+             job->options->until);
+}
+
 enum status job_window(struct job *job, struct error *error)
 {
     const struct options *options = job->options;
@@ -216,5 +228,7 @@ enum status job_window(struct job *job, struct error *error)
     if (status == STATUS_OK && job->window.lo >= job->window.hi)
         return error_set(error, STATUS_USAGE, "--from %s is not before --until %s: nothing lies between them",
                          options->from, options->until);
+    if (status == STATUS_OK)
+        warn_of_future(job);
     return status;
 }

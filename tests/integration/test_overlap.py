@@ -1,0 +1,315 @@
+"""Rows that dual writes have put into the target: told, replaced or kept, and never touched from T on."""
+
+import datetime
+import re
+import threading
+
+import pytest
+
+from harness import wait_until
+
+DATA = 3
+# T falls inside of a chunk, partition or range of a day.
+T = "2024-03-04 12:00:00+00"
+HOURS = 5 * 24
+COLUMNS = "time timestamptz NOT NULL, value double precision, note text"
+SHAPES = ("pg15-plain", "pg15-partitioned", "ts17-hypertable")
+SOURCES = ("postgresql", "csv", "stdin")
+
+
+class Overlap:
+    """A source with five days of rows, and a target in which the dual writes have rows on both sides of T.
+
+    Before T the target has some of the source's rows twice over: the very same ones and others at times of their own.
+    """
+
+    def __init__(self, server, shape, kind_of_source, folder, hyperfill, step="1 hour"):
+        self.shape, self.kind_of_source, self.hyperfill, self.folder = shape, kind_of_source, hyperfill, folder
+        self.target = server.create_database()
+        self.source = server.create_database()
+        self.target.execute(f"CREATE TABLE m ({COLUMNS})" + (" PARTITION BY RANGE (time)" if shape == "partitioned" else ""))
+        if shape == "hypertable":
+            self.target.rows("SELECT create_hypertable('m', 'time', chunk_time_interval => interval '1 day')")
+        if shape == "partitioned":
+            for day in range(1, 8):
+                self.target.execute(f"CREATE TABLE m_{day} PARTITION OF m FOR VALUES FROM ('2024-03-0{day}+00') TO ('2024-03-0{day + 1}+00')")
+        self.source.execute(
+            f"CREATE TABLE m ({COLUMNS}); INSERT INTO m SELECT at, extract(epoch FROM at), 'source' FROM generate_series("
+            f"'2024-03-01+00'::timestamptz, '2024-03-05 23:59:59+00', interval '{step}') AS at"
+        )
+        self.csv = folder / "m.csv"
+        self.source.copy_out("COPY (SELECT * FROM m ORDER BY time) TO STDOUT (FORMAT csv, HEADER)", self.csv)
+
+    def dual_write(self, low="2024-03-03 06:30:00+00", high="2024-03-06 00:00:00+00"):
+        self.target.execute(
+            "INSERT INTO m SELECT at, 0, 'dual' FROM generate_series(%s::timestamptz, %s::timestamptz - interval '1 s', interval '30 min') AS at",
+            [low, high],
+        )
+        return self
+
+    def options(self, *more):
+        source = {"postgresql": self.source.conninfo, "csv": str(self.csv), "stdin": "-"}[self.kind_of_source]
+        plain = ["--time-column", "time", "--range-interval", "1d"] if self.shape == "plain" else []
+        return ["--source", source, "--target", self.target.conninfo, "--table", "m", "--until", T, "--progress", "plain", *plain, *more]
+
+    def start(self, *more, command="run", until=None):
+        options = self.options(*more)
+        if self.kind_of_source == "stdin":
+            return self.hyperfill.start(command, *options, stdin=self.csv.read_bytes())
+        return self.hyperfill.start(command, *options)
+
+    def run(self, *more, command="run", check=0):
+        return self.start(*more, command=command).wait(check=check)
+
+    def before(self):
+        return self.target.fingerprint("m", where=f"time < '{T}'")
+
+    def after(self):
+        return self.target.fingerprint("m", where=f"time >= '{T}'")
+
+    def source_rows(self):
+        return self.source.fingerprint("m", where=f"time < '{T}'")
+
+    def days(self):
+        """(day, count of rows before T) in the target."""
+        return self.target.rows(
+            f"SELECT (time AT TIME ZONE 'UTC')::date::text, count(*) FROM m WHERE time < '{T}' GROUP BY 1 ORDER BY 1"
+        )
+
+    def pieces(self):
+        if self.target.value("SELECT to_regclass('hyperfill.piece')") is None:
+            return 0
+        return self.target.value("SELECT count(*) FROM hyperfill.piece")
+
+
+@pytest.fixture(params=[f"{shape}-{source}" for shape in SHAPES for source in SOURCES])
+def overlap(request, servers, tmp_path, hyperfill):
+    kind, shape, source = request.param.split("-")
+    return Overlap(servers[kind], shape, source, tmp_path, hyperfill)
+
+
+def assert_numbers(text, overlap):
+    """The counts of rows and ranges, and each day with its count, are in the text."""
+    days = overlap.days()
+    rows = sum(count for _, count in days)
+    assert re.search(rf"\b{rows} rows? in {len(days)} ranges?\b", text), text
+    for day, count in days:
+        assert re.search(rf"\[{day} 00:00:00\+00, [^)]*\): {count}\b", text), f"{day}: {count} is not in\n{text}"
+
+
+def test_error_lists_where_and_how_many_and_touches_nothing(overlap):
+    overlap.dual_write()
+    before, after = overlap.before(), overlap.after()
+    result = overlap.run(check=DATA)
+    assert_numbers(result.stderr, overlap)
+    assert "--overlap replace" in result.stderr and "--overlap keep" in result.stderr, result
+    assert (overlap.before(), overlap.after()) == (before, after)
+    assert overlap.pieces() == 0
+    # An unchanged table is refused again, and a choice is taken then.
+    overlap.run(check=DATA)
+    overlap.run("--overlap", "replace", "--yes")
+    assert (overlap.before(), overlap.after()) == (overlap.source_rows(), after)
+
+
+def test_error_is_about_rows_before_t_only(overlap):
+    overlap.dual_write(low=T)
+    after = overlap.after()
+    assert after[0] > 0
+    overlap.run()
+    assert (overlap.before(), overlap.after()) == (overlap.source_rows(), after)
+
+
+def test_replace_leaves_the_sources_rows_before_t_and_every_row_after(overlap):
+    overlap.dual_write()
+    after = overlap.after()
+    # The chunk that T falls in has rows on both sides.
+    assert overlap.target.value(f"SELECT count(*) FROM m WHERE time >= '{T}' AND time < '2024-03-05+00'") > 0
+    overlap.run("--overlap", "replace", "--yes")
+    assert overlap.before() == overlap.source_rows()
+    assert overlap.after() == after
+    overlap.run("--overlap", "replace", "--yes")
+    assert (overlap.before(), overlap.after()) == (overlap.source_rows(), after)
+
+
+def test_replace_empties_ranges_for_which_the_source_has_no_rows(overlap):
+    # Day 2 is empty in the source, and its rows in the target are thus none of the source's.
+    overlap.source.execute("DELETE FROM m WHERE time >= '2024-03-02+00' AND time < '2024-03-03+00'")
+    overlap.source.copy_out("COPY (SELECT * FROM m ORDER BY time) TO STDOUT (FORMAT csv, HEADER)", overlap.csv)
+    overlap.dual_write(low="2024-03-02 06:00:00+00")
+    after = overlap.after()
+    overlap.run("--overlap", "replace", "--yes")
+    assert overlap.after() == after
+    if overlap.kind_of_source == "postgresql":
+        assert overlap.before() == overlap.source_rows()
+    else:
+        # A stream has ranges only where it has rows: elsewhere rows may stay, but none may be the wrong ones.
+        rest = "time < '2024-03-02+00' OR time >= '2024-03-03+00' AND time < '" + T + "'"
+        assert overlap.target.fingerprint("m", where=rest) == overlap.source_rows()
+        assert overlap.before() == overlap.source_rows(), "the stream's gap kept the target's rows"
+
+
+def test_keep_adds(overlap):
+    overlap.dual_write()
+    after = overlap.after()
+    kept = overlap.target.fingerprint("m", where=f"time < '{T}'")
+    overlap.run("--overlap", "keep")
+    assert overlap.after() == after
+    assert overlap.target.fingerprint("m", where=f"time < '{T}' AND note = 'dual'") == kept
+    assert overlap.target.fingerprint("m", where=f"time < '{T}' AND note = 'source'") == overlap.source_rows()
+
+
+@pytest.mark.parametrize("choice", ["error", "replace", "keep"])
+def test_plan_shows_the_same_numbers_and_changes_nothing(overlap, choice):
+    overlap.dual_write()
+    before, after = overlap.before(), overlap.after()
+    if overlap.kind_of_source == "stdin":
+        # What plan reads of a pipe is gone, and it may say so instead of reading.
+        result = overlap.run("--overlap", choice, command="plan", check=None)
+    else:
+        result = overlap.run("--overlap", choice, command="plan", check=None)
+        assert_numbers(result.stdout + result.stderr, overlap)
+    assert result.status in ((0, DATA) if choice == "error" else (0,)), result
+    assert (overlap.before(), overlap.after()) == (before, after)
+    assert overlap.target.value("SELECT to_regclass('hyperfill.piece')") is None
+    assert not list(overlap.folder.glob("*.checkpoint"))
+
+
+def test_replace_with_a_window_leaves_rows_before_it(overlap):
+    overlap.dual_write(low="2024-03-01 00:00:00+00")
+    low = "2024-03-02 12:00:00+00"
+    earlier = overlap.target.fingerprint("m", where=f"time < '{low}'")
+    after = overlap.after()
+    overlap.run("--overlap", "replace", "--yes", "--from", low)
+    assert overlap.after() == after
+    assert overlap.target.fingerprint("m", where=f"time < '{low}'") == earlier
+    inside = f"time >= '{low}' AND time < '{T}'"
+    assert overlap.target.fingerprint("m", where=inside) == overlap.source.fingerprint("m", where=inside)
+
+
+def test_replace_of_a_shuffled_file_deletes_once(servers, tmp_path, hyperfill, chance):
+    for kind, shape in (case.split("-") for case in SHAPES):
+        overlap = Overlap(servers[kind], shape, "csv", tmp_path, hyperfill, step="20 s").dual_write()
+        header, *records = overlap.csv.read_text().splitlines(keepends=True)
+        chance.shuffle(records)
+        overlap.csv.write_text(header + "".join(records))
+        after = overlap.after()
+        # With little memory each range comes in several pieces, and only the first may delete.
+        overlap.run("--overlap", "replace", "--yes", "--memory", "16MB", "--checkpoint", f"{kind}-{shape}")
+        assert (overlap.before(), overlap.after()) == (overlap.source_rows(), after), shape
+
+
+# ---- While the application writes
+
+
+@pytest.fixture(params=[f"{shape}-{source}" for shape in SHAPES for source in ("postgresql", "csv")])
+def larger(request, servers, tmp_path, hyperfill):
+    kind, shape, source = request.param.split("-")
+    # About 86 thousand rows, so that a run takes long enough to be met on its way.
+    return Overlap(servers[kind], shape, source, tmp_path, hyperfill, step="5 s")
+
+
+@pytest.mark.parametrize("choice", ["error", "replace", "keep"])
+def test_rows_that_appear_between_plan_and_load_are_not_lost_silently(larger, choice):
+    # The last range to be loaded is held back by a lock, until a row that the plan cannot know is committed in it.
+    late = "2024-03-01 00:00:02.5+00"
+    connection = larger.target.connect()
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO m VALUES ('2024-03-07 00:00+00', 0, 'first')")
+    connection.commit()
+    blocked = larger.target.connect()
+    process = None
+    with blocked.cursor() as cursor:
+        # Takes the row's time as hyperfill's writers are about to start: the ledger's first rows tell.
+        process = larger.start("--overlap", choice, "--order", "newest", "--jobs", "1", "--yes")
+        wait_until(lambda: not process.running or larger.pieces() > 0, what="the first piece")
+        cursor.execute("INSERT INTO m VALUES (%s, 0, 'late')", [late])
+        loaded = larger.target.value("SELECT count(*) FROM m WHERE time < '2024-03-02+00'")
+    blocked.commit()
+    blocked.close()
+    connection.close()
+    result = process.wait(check=None)
+    kept = larger.target.value("SELECT count(*) FROM m WHERE note = 'late'")
+    sources = larger.target.fingerprint("m", where=f"time < '{T}' AND note = 'source'")
+    print(f"loaded before the late row: {loaded}, kept: {kept}, status {result.status}")
+    if result.status == 0:
+        assert sources == larger.source_rows()
+    if choice == "error":
+        # Either it came too late to be in the way, or the range was refused: the row is there in both cases.
+        assert kept == 1, result
+        assert result.status in (0, DATA), result
+        if result.status == DATA:
+            assert "2024-03-01 00:00:00+00" in result.stderr and "overlap" in result.stderr, result
+    elif choice == "keep":
+        assert result.status == 0 and kept == 1, result
+    else:
+        # replace was asked to delete what is in the range when it is loaded; afterwards nothing is deleted.
+        assert result.status == 0, result
+    assert larger.target.value("SELECT count(*) FROM m WHERE note = 'first'") == 1
+
+
+def test_row_that_waits_in_an_open_transaction_during_the_plan_is_seen_by_the_load(larger):
+    # Uncommitted while hyperfill plans, committed before the range is loaded: `error` must not load over it unnoticed.
+    writer = larger.target.connect()
+    lock = larger.target.connect()
+    with writer.cursor() as cursor:
+        cursor.execute("INSERT INTO m VALUES ('2024-03-01 00:00:02.5+00', 0, 'late')")
+    process = larger.start("--jobs", "1", "--order", "newest", "--yes")
+    wait_until(lambda: not process.running or larger.pieces() > 0, what="the first piece")
+    writer.commit()
+    writer.close()
+    lock.close()
+    result = process.wait(check=None)
+    assert larger.target.value("SELECT count(*) FROM m WHERE note = 'late'") == 1
+    day = "time < '2024-03-02+00' AND note = 'source'"
+    loaded = larger.target.fingerprint("m", where=day)
+    assert result.status in (0, DATA), result
+    assert loaded in ((0, "0"), larger.source.fingerprint("m", where=day)), "half of a range"
+    if result.status == DATA:
+        assert loaded == (0, "0"), result
+        # The choice may be made afterwards, and the job goes on with it.
+        larger.run("--overlap", "keep")
+        assert larger.target.fingerprint("m", where=f"time < '{T}' AND note = 'source'") == larger.source_rows()
+
+
+class LiveWriter(threading.Thread):
+    """The application: writes rows at and after T, one transaction each, and counts those that were committed."""
+
+    def __init__(self, database):
+        super().__init__(daemon=True)
+        self.database, self.count, self.error = database, 0, None
+        self.ended = threading.Event()
+
+    def run(self):
+        start = datetime.datetime(2024, 3, 4, 12, tzinfo=datetime.timezone.utc)
+        connection = self.database.connect()
+        try:
+            while not self.ended.is_set():
+                moment = start + datetime.timedelta(seconds=self.count % (2 * 86400))
+                with connection.cursor() as cursor:
+                    cursor.execute("INSERT INTO m VALUES (%s, %s, 'live')", [moment, self.count])
+                connection.commit()
+                self.count += 1
+        except Exception as error:
+            self.error = error
+        finally:
+            connection.close()
+
+
+@pytest.mark.parametrize("choice", ["error", "replace", "keep"])
+def test_live_writer_of_rows_from_t_on_loses_nothing(larger, choice):
+    if choice != "error":
+        larger.dual_write(high=T)
+    writer = LiveWriter(larger.target)
+    writer.start()
+    wait_until(lambda: writer.count > 0 or writer.error, what="the live writer's first row")
+    result = larger.run("--overlap", choice, "--yes", check=None)
+    writer.ended.set()
+    writer.join()
+    print(f"{writer.count} live rows")
+    assert result.status == 0, result
+    assert writer.error is None, writer.error
+    assert larger.target.rows("SELECT count(*), count(DISTINCT value) FROM m WHERE note = 'live'") == [(writer.count, writer.count)]
+    assert larger.target.fingerprint("m", where=f"time < '{T}' AND note = 'source'") == larger.source_rows()
+    assert larger.target.value(f"SELECT count(*) FROM m WHERE time < '{T}' AND note = 'dual'") == (
+        0 if choice != "keep" else larger.target.value("SELECT count(*) FROM generate_series('2024-03-03 06:30+00'::timestamptz, '2024-03-04 11:59:59+00', interval '30 min')")
+    )
