@@ -19,6 +19,7 @@ struct pool {
     struct block *free;
     int64_t free_count;
     int waiting;
+    _Atomic int64_t *used; /* may be NULL */
 };
 
 enum status pool_create(int64_t bytes, uint32_t block_size, int reserve, struct stop *stop, struct pool **result,
@@ -57,6 +58,11 @@ enum status pool_create(int64_t bytes, uint32_t block_size, int reserve, struct 
     stop_watch(stop, &pool->mutex, &pool->cond);
     *result = pool;
     return STATUS_OK;
+}
+
+void pool_watch(struct pool *pool, _Atomic int64_t *used)
+{
+    pool->used = used;
 }
 
 void pool_free(struct pool *pool)
@@ -99,6 +105,8 @@ static struct block *pool_pop(struct pool *pool)
 
     pool->free = block->next;
     pool->free_count--;
+    if (pool->used != NULL)
+        *pool->used = pool->count - pool->free_count;
     block->next = NULL;
     block->used = 0;
     block->mark_count = 0;
@@ -151,6 +159,8 @@ void pool_give(struct pool *pool, struct block *block)
     block->next = pool->free;
     pool->free = block;
     pool->free_count++;
+    if (pool->used != NULL)
+        *pool->used = pool->count - pool->free_count;
     /* All are woken: who may take the block depends on each one's claim. */
     if (pool->waiting > 0)
         pthread_cond_broadcast(&pool->cond);

@@ -44,6 +44,9 @@ struct pool;
 MUST_CHECK enum status pool_create(int64_t bytes, uint32_t block_size, int reserve, struct stop *stop,
                                    struct pool **pool, struct error *error);
 
+/* Keeps the count of blocks that are out in `used`, for whoever watches; set before they are taken. */
+void pool_watch(struct pool *pool, _Atomic int64_t *used);
+
 /* Asserts that all blocks are home; NULL is fine. */
 void pool_free(struct pool *pool);
 

@@ -398,6 +398,8 @@ static enum status pipeline_init(struct pipeline *pipeline, const struct pipelin
                               &pipeline->tasks, error);
     if (status == STATUS_OK && !spec->stream && spec->task_count == 0)
         queue_close(pipeline->queue);
+    if (status == STATUS_OK)
+        pool_watch(pipeline->pool, &spec->stats->blocks_used);
     atomic_store(&spec->stats->blocks_total, status == STATUS_OK ? pool_block_count(pipeline->pool) : 0);
     return status;
 }

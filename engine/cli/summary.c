@@ -218,7 +218,5 @@ void summary_print(const struct progress_job *job, const struct stats *stats, in
     ranges_print(stats);
     queue_print(stats);
     fprintf(stderr, "  limit    %s\n", progress_limit(stats, elapsed_ns));
-    if (result != STATUS_OK && job->checkpoint != NULL)
-        fprintf(stderr, "  resume   run the same command again (--checkpoint %s)\n", job->checkpoint);
     funlockfile(stderr);
 }
