@@ -169,12 +169,9 @@ static uint64_t shuffle(uint64_t position, const struct options *options)
 static inline uint64_t row_at(uint64_t position, const struct options *options)
 {
     switch (options->order) {
-    case ORDER_SHUFFLED:
-        return shuffle(position, options);
-    case ORDER_REVERSE:
-        return options->rows - 1 - position;
-    case ORDER_ORDERED:
-        break;
+    case ORDER_SHUFFLED: return shuffle(position, options);
+    case ORDER_REVERSE: return options->rows - 1 - position;
+    case ORDER_ORDERED: break;
     }
     return position;
 }
@@ -240,10 +237,20 @@ static char *put_time(char *at, int64_t seconds, enum time_format format)
 #define DECIMALS_MAX 13u
 #define KNOT_STEPS 64u
 
-static const uint64_t powers_of_ten[DECIMALS_MAX + 1] = {
-    UINT64_C(1),          UINT64_C(10),          UINT64_C(100),          UINT64_C(1000),         UINT64_C(10000),
-    UINT64_C(100000),     UINT64_C(1000000),     UINT64_C(10000000),     UINT64_C(100000000),    UINT64_C(1000000000),
-    UINT64_C(10000000000), UINT64_C(100000000000), UINT64_C(1000000000000), UINT64_C(10000000000000)};
+static const uint64_t powers_of_ten[DECIMALS_MAX + 1] = {UINT64_C(1),
+                                                         UINT64_C(10),
+                                                         UINT64_C(100),
+                                                         UINT64_C(1000),
+                                                         UINT64_C(10000),
+                                                         UINT64_C(100000),
+                                                         UINT64_C(1000000),
+                                                         UINT64_C(10000000),
+                                                         UINT64_C(100000000),
+                                                         UINT64_C(1000000000),
+                                                         UINT64_C(10000000000),
+                                                         UINT64_C(100000000000),
+                                                         UINT64_C(1000000000000),
+                                                         UINT64_C(10000000000000)};
 
 /* What a row is made from. */
 struct row {
@@ -309,10 +316,8 @@ static char *put_note(char *at, const struct row *row)
     const uint64_t own = chance(row->own, CPU_COLUMN_COUNT);
 
     switch (own % 8) {
-    case 0:
-        return put_text(at, "\"\"");
-    case 1:
-        return put_text(at, "restarted by hand");
+    case 0: return put_text(at, "\"\"");
+    case 1: return put_text(at, "restarted by hand");
     case 2:
         at = put_text(at, "\"said \"\"usage, ");
         at = put_unsigned(at, own >> 48);
@@ -325,8 +330,7 @@ static char *put_note(char *at, const struct row *row)
             at = put_text(at, line % 2 == 0 ? "\"\",,\n" : "\"\"\r\n\n");
         }
         return put_text(at, "\"\"last\"\"\"");
-    default:
-        return at;
+    default: return at;
     }
 }
 
@@ -508,12 +512,12 @@ static void check_last_time(const struct options *options)
 static void parse_options(int argc, char **argv, struct options *options)
 {
     static const struct option known[] = {
-        {"rows", required_argument, NULL, 'r'},      {"seed", required_argument, NULL, 's'},
-        {"hosts", required_argument, NULL, 'h'},     {"step-seconds", required_argument, NULL, 'p'},
-        {"start", required_argument, NULL, 't'},     {"order", required_argument, NULL, 'o'},
-        {"shape", required_argument, NULL, 'a'},     {"fat-bytes", required_argument, NULL, 'b'},
-        {"no-header", no_argument, NULL, 'n'},       {"time-format", required_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'H'},            {NULL, 0, NULL, 0}};
+        {"rows", required_argument, NULL, 'r'},  {"seed", required_argument, NULL, 's'},
+        {"hosts", required_argument, NULL, 'h'}, {"step-seconds", required_argument, NULL, 'p'},
+        {"start", required_argument, NULL, 't'}, {"order", required_argument, NULL, 'o'},
+        {"shape", required_argument, NULL, 'a'}, {"fat-bytes", required_argument, NULL, 'b'},
+        {"no-header", no_argument, NULL, 'n'},   {"time-format", required_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'H'},        {NULL, 0, NULL, 0}};
     int letter, index = 0;
 
     while ((letter = getopt_long(argc, argv, "", known, &index)) != -1) {
@@ -530,11 +534,8 @@ static void parse_options(int argc, char **argv, struct options *options)
         case 'b': options->fat_bytes = parse_number(name, optarg, 1, 1000000000); break;
         case 'f': options->time_format = (enum time_format)parse_name(name, optarg, time_format_names); break;
         case 'n': options->header = false; break;
-        case 'H':
-            fputs(help, stdout);
-            exit(EXIT_SUCCESS);
-        default:
-            die(EXIT_USAGE, "see --help");
+        case 'H': fputs(help, stdout); exit(EXIT_SUCCESS);
+        default: die(EXIT_USAGE, "see --help");
         }
     }
     if (optind < argc)

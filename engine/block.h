@@ -5,8 +5,8 @@
  *     data:  [ CSV bytes 0..used ) … free … ( marks, one for each run of the input that starts here ]
  *
  * A raw block holds a stretch of a piece's CSV text; a record may go on in the next block. Marks, growing down from the
- * block's end, say where in the input its stretches came from. A packed block holds zstd frames, each of which was a raw
- * block.
+ * block's end, say where in the input its stretches came from. A packed block holds zstd frames, each of which was a
+ * raw block.
  */
 #pragma once
 
@@ -38,8 +38,8 @@ struct block_mark {
 struct pool;
 
 /*
- * Makes floor(bytes / block_size) blocks, at least 8. The last `reserve` of them are kept for claims that are ACTIVE, so that
- * pieces read ahead can never starve a piece that a writer waits for.
+ * Makes floor(bytes / block_size) blocks, at least 8. The last `reserve` of them are kept for claims that are ACTIVE,
+ * so that pieces read ahead can never starve a piece that a writer waits for.
  */
 MUST_CHECK enum status pool_create(int64_t bytes, uint32_t block_size, int reserve, struct stop *stop,
                                    struct pool **pool, struct error *error);
@@ -58,8 +58,8 @@ int64_t pool_free_count(struct pool *pool);
 enum claim { CLAIM_AHEAD, CLAIM_ACTIVE, CLAIM_GIVE_UP };
 
 /*
- * Waits for a block by the claim's rules; NULL when the claim says GIVE_UP. `waited_ns` is added to. `claim` is called with
- * the pool's lock held and must not call the pool.
+ * Waits for a block by the claim's rules; NULL when the claim says GIVE_UP. `waited_ns` is added to. `claim` is called
+ * with the pool's lock held and must not call the pool.
  */
 struct block *pool_take(struct pool *pool, enum claim (*claim)(void *context), void *context, int64_t *waited_ns);
 

@@ -88,8 +88,8 @@ static size_t packer_frame(struct packer *packer, const struct block *block, int
         return 0;
     frame.text_packed = (uint32_t)size;
     at += size;
-    size = ZSTD_compressCCtx(packer->compressor, packer->packed + at, packer->packed_size - at, marks, marks_size,
-                             level);
+    size =
+        ZSTD_compressCCtx(packer->compressor, packer->packed + at, packer->packed_size - at, marks, marks_size, level);
     if (ZSTD_isError(size))
         return 0;
     frame.marks_packed = (uint32_t)size;
@@ -149,8 +149,8 @@ static void packer_unpack(struct packer *packer, const struct block *block, uint
     text = ZSTD_decompressDCtx(packer->decompressor, packer->raw, frame.text_size, block->data + *position,
                                frame.text_packed);
     *position += frame.text_packed;
-    marks = ZSTD_decompressDCtx(packer->decompressor, marks_at, marks_size, block->data + *position,
-                                frame.marks_packed);
+    marks =
+        ZSTD_decompressDCtx(packer->decompressor, marks_at, marks_size, block->data + *position, frame.marks_packed);
     *position += frame.marks_packed;
     if (text != frame.text_size || marks != marks_size) {
         fprintf(stderr, "hyperfill: a packed block does not unpack: broken memory?\n");

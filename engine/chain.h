@@ -25,9 +25,9 @@ MUST_CHECK enum status packer_create(uint32_t block_size, struct packer **packer
 void packer_free(struct packer *packer);
 
 /*
- * Packs raw blocks of the chain in place, from the front; all but the last `keep` blocks. Blocks that become free go back to
- * the pool. What does not shrink by a fifth stays raw. Returns how many blocks came free; adds the sizes before and after of
- * what was packed to *raw and *packed.
+ * Packs raw blocks of the chain in place, from the front; all but the last `keep` blocks. Blocks that become free go
+ * back to the pool. What does not shrink by a fifth stays raw. Returns how many blocks came free; adds the sizes before
+ * and after of what was packed to *raw and *packed.
  */
 int64_t chain_pack(struct chain *chain, struct pool *pool, struct packer *packer, int level, int keep, int64_t *raw,
                    int64_t *packed);
@@ -49,8 +49,8 @@ struct span {
 
 /*
  * The next stretch of text, unpacked into the packer's buffer where it was packed; valid until the next call with the
- * same packer. False at the end of what the chain holds now. A frame that does not unpack is a bug or broken memory: the
- * program stops.
+ * same packer. False at the end of what the chain holds now. A frame that does not unpack is a bug or broken memory:
+ * the program stops.
  */
 bool chain_next(const struct chain *chain, struct cursor *cursor, struct packer *packer, struct span *span);
 

@@ -53,30 +53,31 @@ struct checkpoint_failure {
 /* All that a file says, its pieces merged to the last line of each (input, lo). */
 struct checkpoint_state {
     bool exists;
-    bool damaged;          /* a line before the last has a wrong checksum or form; what follows it was not read */
-    bool torn;             /* the last line was cut off and ignored */
-    int64_t damaged_line;  /* from 1 */
-    char job[64];     /* empty when the file ends before it */
-    char created[32]; /* UTC, ISO 8601, as all times here */
+    bool damaged;         /* a line before the last has a wrong checksum or form; what follows it was not read */
+    bool torn;            /* the last line was cut off and ignored */
+    int64_t damaged_line; /* from 1 */
+    char job[64];         /* empty when the file ends before it */
+    char created[32];     /* UTC, ISO 8601, as all times here */
     struct checkpoint_text *texts; /* in file order: source, target, table, columns, … and "layout" */
     size_t text_count;
     int64_t ranges_planned, rows_planned, bytes_planned; /* -1 where unknown */
-    struct checkpoint_piece *pieces; /* sorted by lo, then input */
+    struct checkpoint_piece *pieces;                     /* sorted by lo, then input */
     size_t piece_count;
     struct checkpoint_failure *failures; /* of the last run */
     size_t failure_count;
-    enum checkpoint_end end; /* of the last run */
-    char started[32];        /* when the last run began */
-    char updated[32];        /* when the last line that has a time was written */
-    int64_t runs;            /* how often the job was started */
+    enum checkpoint_end end;             /* of the last run */
+    char started[32];                    /* when the last run began */
+    char updated[32];                    /* when the last line that has a time was written */
+    int64_t runs;                        /* how often the job was started */
     int64_t run_rows, run_bytes, run_ms; /* what the last run has done so far */
 };
 
 struct checkpoint;
 
 /*
- * Reads without locking; a missing or empty file, or one cut off in its first line, gives exists = false. A file that is no checkpoint file at all (its
- * first line is not ours) is STATUS_USAGE: it is somebody else's and must not be overwritten.
+ * Reads without locking; a missing or empty file, or one cut off in its first line, gives exists = false. A file that
+ * is no checkpoint file at all (its first line is not ours) is STATUS_USAGE: it is somebody else's and must not be
+ * overwritten.
  */
 MUST_CHECK enum status checkpoint_read(const char *path, struct checkpoint_state *state, struct error *error);
 void checkpoint_state_free(struct checkpoint_state *state);

@@ -16,12 +16,12 @@
 
 enum status {
     STATUS_OK = 0,
-    STATUS_USAGE = 2,      /* the command line or the settings are wrong: change them */
-    STATUS_DATA = 3,       /* rows that the target cannot take, or that are not where they should be */
-    STATUS_SERVER = 4,     /* a server refuses for good: missing table, privilege, feature */
-    STATUS_TRANSIENT = 5,  /* would succeed later: lost connection, deadlock, restart; retried until the budget ends */
-    STATUS_SYSTEM = 6,     /* this machine: file, memory, thread */
-    STATUS_STOPPED = 7,    /* asked to stop; the job can be resumed */
+    STATUS_USAGE = 2,     /* the command line or the settings are wrong: change them */
+    STATUS_DATA = 3,      /* rows that the target cannot take, or that are not where they should be */
+    STATUS_SERVER = 4,    /* a server refuses for good: missing table, privilege, feature */
+    STATUS_TRANSIENT = 5, /* would succeed later: lost connection, deadlock, restart; retried until the budget ends */
+    STATUS_SYSTEM = 6,    /* this machine: file, memory, thread */
+    STATUS_STOPPED = 7,   /* asked to stop; the job can be resumed */
 };
 
 #define ERROR_TEXT_MAX 3072
@@ -30,9 +30,9 @@ enum status {
 struct error {
     enum status status;
     char sqlstate[6];
-    char input[256];  /* which source or file */
-    int64_t line;     /* physical line of the input, from 1 */
-    int64_t offset;   /* byte of the input, from 0 */
+    char input[256]; /* which source or file */
+    int64_t line;    /* physical line of the input, from 1 */
+    int64_t offset;  /* byte of the input, from 0 */
     char text[ERROR_TEXT_MAX];
 };
 

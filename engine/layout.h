@@ -25,10 +25,10 @@ struct range {
 };
 
 struct layout_spec {
-    int64_t interval;            /* length of a grid cell; the grid is aligned to 0 by floor */
-    int64_t step;                /* cut cells from their low end by this length; 0: ranges are cells */
-    struct range window;         /* from, until */
-    const struct range *cells;   /* cells that exist, in any order; borrowed during the call */
+    int64_t interval;          /* length of a grid cell; the grid is aligned to 0 by floor */
+    int64_t step;              /* cut cells from their low end by this length; 0: ranges are cells */
+    struct range window;       /* from, until */
+    const struct range *cells; /* cells that exist, in any order; borrowed during the call */
     size_t cell_count;
 };
 

@@ -1,12 +1,13 @@
 /*
  * A piece: rows of one range from one input, committed in one transaction. The unit of exactly-once.
  *
- * A reader fills it with blocks while a writer may already take them out. Where the source can be asked again (addressable),
- * blocks are given back as soon as they are written and a failed piece is read anew; where it cannot (stream), the piece is
- * whole before it is queued and keeps its blocks until the commit, so that it can be written again.
+ * A reader fills it with blocks while a writer may already take them out. Where the source can be asked again
+ * (addressable), blocks are given back as soon as they are written and a failed piece is read anew; where it cannot
+ * (stream), the piece is whole before it is queued and keeps its blocks until the commit, so that it can be written
+ * again.
  *
- * Two hold it, the reader and the writer; the last one to let go frees it. A writer commits only after the reader has said
- * that it reached the end without error.
+ * Two hold it, the reader and the writer; the last one to let go frees it. A writer commits only after the reader has
+ * said that it reached the end without error.
  */
 #pragma once
 
@@ -14,7 +15,8 @@
 #include "engine/layout.h"
 #include "engine/stats.h"
 
-/* A point in a stream input: everything before it was seen. The hash is of all bytes before it (standard input only). */
+/* A point in a stream input: everything before it was seen. The hash is of all bytes before it (standard input only).
+ */
 struct input_position {
     int64_t offset;
     int64_t line; /* of the byte at offset, from 1 */
@@ -25,7 +27,7 @@ struct input_position {
 struct piece_spec {
     struct place place;
     int32_t input;
-    bool replayable;            /* a stream's piece: whole, kept until the commit */
+    bool replayable; /* a stream's piece: whole, kept until the commit */
     /* Streams: the rows of the range with record offset in [begin, end). Addressable: 0 and 1. */
     int64_t begin, end;
     uint64_t end_hash[2];
@@ -73,9 +75,9 @@ bool piece_given_up(struct piece *piece);
 /* --- the writer's side --- */
 
 /*
- * The next stretch of text, or the end: STATUS_OK with span->size == 0 means the reader has completed it. Waits for rows:
- * a reader always ends its piece, by piece_complete or piece_fail, and hears the stop itself. The reader's error if it
- * failed. A span is valid until the next call.
+ * The next stretch of text, or the end: STATUS_OK with span->size == 0 means the reader has completed it. Waits for
+ * rows: a reader always ends its piece, by piece_complete or piece_fail, and hears the stop itself. The reader's error
+ * if it failed. A span is valid until the next call.
  */
 MUST_CHECK enum status piece_next(struct piece *piece, struct cursor *cursor, struct packer *packer,
                                   struct stats *stats, struct span *span, struct error *error);
@@ -89,8 +91,8 @@ void piece_taken(struct piece *piece);
 void piece_give_up(struct piece *piece);
 
 /*
- * How many bytes of the piece's text its first record has, once anything is there; waits like piece_next. 0: the piece is
- * empty. For making a chunk ahead with a real row.
+ * How many bytes of the piece's text its first record has, once anything is there; waits like piece_next. 0: the piece
+ * is empty. For making a chunk ahead with a real row.
  */
 MUST_CHECK enum status piece_first_record(struct piece *piece, struct stats *stats, uint32_t *size,
                                           struct error *error);

@@ -1,12 +1,12 @@
 /*
  * The pipeline's threads and its decisions.
  *
- * Who decides what becomes of a piece is always the writer that took it: it sees its own failure and, through piece_next,
- * the reader's. An addressable source is then asked for the range again as a new piece; a stream's piece is kept and written
- * again by the same writer, since later pieces of its range must wait for it anyway.
+ * Who decides what becomes of a piece is always the writer that took it: it sees its own failure and, through
+ * piece_next, the reader's. An addressable source is then asked for the range again as a new piece; a stream's piece is
+ * kept and written again by the same writer, since later pieces of its range must wait for it anyway.
  *
- * A piece that leaves the books without being committed lowers the floor first: no frontier that is written after it may lie
- * beyond its rows.
+ * A piece that leaves the books without being committed lowers the floor first: no frontier that is written after it
+ * may lie beyond its rows.
  */
 #include "engine/pipeline.h"
 
@@ -171,8 +171,8 @@ static void pipeline_quarantine(struct pipeline *pipeline, const struct piece *p
     end = ++pipeline->failures_in_row >= FAILURES_IN_ROW_MAX;
     if (error.status == STATUS_OK &&
         pipeline->spec->failed(pipeline->spec->context, spec, reason, &error) == STATUS_OK && end) {
-        error_set(&error, reason->status, "%d ranges failed one after the other without a success between them: stopped",
-                  FAILURES_IN_ROW_MAX);
+        error_set(&error, reason->status,
+                  "%d ranges failed one after the other without a success between them: stopped", FAILURES_IN_ROW_MAX);
     }
     pthread_mutex_unlock(&pipeline->mutex);
     queue_drop_range(pipeline->queue, spec->input, spec->place.range.lo);
@@ -212,8 +212,8 @@ static void pipeline_committed(struct pipeline *pipeline, struct piece *piece, c
 /* A server that cannot even be reached within the budget is not about the range. */
 static bool is_outage(const struct error *error)
 {
-    return error->status == STATUS_TRANSIENT && (strncmp(error->sqlstate, "08", 2) == 0 ||
-                                                 strcmp(error->sqlstate, "57P03") == 0);
+    return error->status == STATUS_TRANSIENT &&
+           (strncmp(error->sqlstate, "08", 2) == 0 || strcmp(error->sqlstate, "57P03") == 0);
 }
 
 /* The piece's last attempt has failed. */
@@ -313,7 +313,8 @@ static void *writer_main(void *argument)
         piece_taken(piece);
         atomic_fetch_add(&spec->stats->writers_active, 1);
         /* The range may have been quarantined while this piece was on its way into the queue. */
-        if (spec->stream && pipeline_range_failed(pipeline, piece_spec(piece)->input, piece_spec(piece)->place.range.lo))
+        if (spec->stream &&
+            pipeline_range_failed(pipeline, piece_spec(piece)->input, piece_spec(piece)->place.range.lo))
             pipeline_lower_floor(pipeline, piece);
         else if (spec->stream)
             write_until_done(pipeline, session, piece);
@@ -389,8 +390,8 @@ static enum status pipeline_init(struct pipeline *pipeline, const struct pipelin
     if (block_size > BLOCK_MAX)
         block_size = BLOCK_MAX;
     block_size &= ~INT64_C(4095);
-    status = pool_create(spec->memory_bytes, (uint32_t)block_size, spec->stream ? 0 : spec->writers * RESERVE_PER_WRITER,
-                         spec->stop, &pipeline->pool, error);
+    status = pool_create(spec->memory_bytes, (uint32_t)block_size,
+                         spec->stream ? 0 : spec->writers * RESERVE_PER_WRITER, spec->stop, &pipeline->pool, error);
     if (status == STATUS_OK)
         status = queue_create(spec->stop, &pipeline->queue, error);
     if (status == STATUS_OK && !spec->stream)
@@ -425,8 +426,7 @@ enum status pipeline_run(const struct pipeline_spec *spec, struct error *error)
     struct pipeline pipeline;
     enum status status;
 
-    status = threads == NULL ? error_set(error, STATUS_SYSTEM, "out of memory")
-                             : pipeline_init(&pipeline, spec, error);
+    status = threads == NULL ? error_set(error, STATUS_SYSTEM, "out of memory") : pipeline_init(&pipeline, spec, error);
     if (threads == NULL)
         return status;
     if (status != STATUS_OK)

@@ -7,8 +7,8 @@
  *                       └── failed, again later ──range)──────────────┘
  *
  * Transient failures are tried again, with decorrelated jitter and within a time budget; a range that keeps failing, or
- * whose rows are bad, is quarantined and the others go on. When failures follow each other without a commit between them,
- * or a server cannot be reached within the budget, the run ends.
+ * whose rows are bad, is quarantined and the others go on. When failures follow each other without a commit between
+ * them, or a server cannot be reached within the budget, the run ends.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ struct pipeline;
 /* A range to read, for addressable sources. */
 struct task {
     struct place place;
-    int64_t rows_estimate;  /* -1: unknown */
+    int64_t rows_estimate; /* -1: unknown */
     int64_t bytes_estimate;
 };
 
@@ -29,8 +29,8 @@ struct reader_ops {
     /* May leave connecting to the first read. */
     enum status (*open)(void *source, struct pipeline *pipeline, void **session, struct error *error);
     /*
-     * Addressable: reads one range into the piece: appends blocks, then piece_complete or piece_fail. Returns nothing: the
-     * piece carries the outcome. Must reconnect by itself when its connection is gone; need not retry.
+     * Addressable: reads one range into the piece: appends blocks, then piece_complete or piece_fail. Returns nothing:
+     * the piece carries the outcome. Must reconnect by itself when its connection is gone; need not retry.
      */
     void (*read)(void *session, struct piece *piece);
     /* Stream: reads the input to its end and gives whole pieces to pipeline_submit. Its failure ends the run. */
@@ -39,8 +39,8 @@ struct reader_ops {
 };
 
 struct write_result {
-    bool already;  /* was committed before: by an earlier run, another process, or a commit whose answer was lost */
-    int64_t rows;  /* rows and CSV bytes that this range of this input has in the ledger now, all pieces together */
+    bool already; /* was committed before: by an earlier run, another process, or a commit whose answer was lost */
+    int64_t rows; /* rows and CSV bytes that this range of this input has in the ledger now, all pieces together */
     int64_t bytes;
     int64_t piece_rows; /* of this piece alone; 0 if already */
     int64_t piece_bytes;
@@ -50,7 +50,8 @@ struct write_result {
 struct writer_ops {
     const char *name;
     enum status (*open)(void *target, struct pipeline *pipeline, void **session, struct error *error);
-    /* STATUS_TRANSIENT may mean that the commit is in doubt: the next attempt finds out by the ledger. Reconnects itself. */
+    /* STATUS_TRANSIENT may mean that the commit is in doubt: the next attempt finds out by the ledger. Reconnects
+     * itself. */
     enum status (*write)(void *session, struct piece *piece, struct write_result *result, struct error *error);
     void (*close)(void *session);
 };
@@ -69,7 +70,8 @@ struct pipeline_spec {
     int64_t retry_ms;     /* budget of one piece, and of an outage */
     struct stop *stop;
     struct stats *stats;
-    /* Called by writer threads, one at a time, after a commit / when a range is quarantined. A failing hook ends the run. */
+    /* Called by writer threads, one at a time, after a commit / when a range is quarantined. A failing hook ends the
+     * run. */
     enum status (*committed)(void *context, const struct piece_spec *piece, const struct write_result *result,
                              struct error *error);
     enum status (*failed)(void *context, const struct piece_spec *piece, const struct error *reason,
@@ -78,8 +80,8 @@ struct pipeline_spec {
 };
 
 /*
- * Runs to the end. STATUS_OK: everything is committed. STATUS_STOPPED: asked to stop, the rest can be resumed. Otherwise the
- * first failure, in `error`; what was committed is committed.
+ * Runs to the end. STATUS_OK: everything is committed. STATUS_STOPPED: asked to stop, the rest can be resumed.
+ * Otherwise the first failure, in `error`; what was committed is committed.
  */
 MUST_CHECK enum status pipeline_run(const struct pipeline_spec *spec, struct error *error);
 
@@ -91,20 +93,21 @@ struct pool *pipeline_pool(struct pipeline *pipeline);
 int pipeline_writers(const struct pipeline *pipeline);
 
 /*
- * A stream's reader hands over a whole piece, its own hold included. Never waits: memory was counted when its blocks were
- * taken. A piece of a quarantined range is dropped.
+ * A stream's reader hands over a whole piece, its own hold included. Never waits: memory was counted when its blocks
+ * were taken. A piece of a quarantined range is dropped.
  */
 void pipeline_submit(struct pipeline *pipeline, struct piece *piece);
 
 /* Writers that wait for a piece now and find none they may take. */
 int pipeline_hungry(struct pipeline *pipeline);
 
-/* Bytes of CSV text in pieces that are submitted and not yet committed or dropped; and pieces of one range among them. */
+/* Bytes of CSV text in pieces that are submitted and not yet committed or dropped; and pieces of one range among them.
+ */
 int64_t pipeline_queued_blocks(struct pipeline *pipeline);
 bool pipeline_range_busy(struct pipeline *pipeline, int32_t input, int64_t lo);
 
 /*
- * Streams: the position before which everything is committed, once `piece` itself is: what is written into the ledger with
- * it.
+ * Streams: the position before which everything is committed, once `piece` itself is: what is written into the ledger
+ * with it.
  */
 struct input_position pipeline_frontier(struct pipeline *pipeline, const struct piece *piece);

@@ -1,6 +1,7 @@
 /*
- * The queue of pieces between readers and writers. Its bound is memory: blocks are counted by the pool before a piece gets
- * here. One writer works on a range at a time, so pieces of one range are committed in the order in which they were pushed.
+ * The queue of pieces between readers and writers. Its bound is memory: blocks are counted by the pool before a piece
+ * gets here. One writer works on a range at a time, so pieces of one range are committed in the order in which they
+ * were pushed.
  *
  * A piece stays in the queue's books from queue_push until queue_done: what is queued and what is in flight.
  */
@@ -15,12 +16,13 @@ MUST_CHECK enum status queue_create(struct stop *stop, struct queue **queue, str
 /* Releases what is still queued. */
 void queue_free(struct queue *queue);
 
-/* Takes the writer's hold. `blocks` is what it holds of memory, for queue_blocks; 0 where it is filled while it is written. */
+/* Takes the writer's hold. `blocks` is what it holds of memory, for queue_blocks; 0 where it is filled while it is
+ * written. */
 MUST_CHECK enum status queue_push(struct queue *queue, struct piece *piece, int64_t blocks, struct error *error);
 
 /*
- * The first piece whose range no other writer has, preferring one in a chunk that no other writer has. Waits; NULL at the end
- * (closed and empty) or when the run is to stop. The caller hands it back with queue_done.
+ * The first piece whose range no other writer has, preferring one in a chunk that no other writer has. Waits; NULL at
+ * the end (closed and empty) or when the run is to stop. The caller hands it back with queue_done.
  */
 struct piece *queue_pop(struct queue *queue, int64_t *waited_ns);
 
@@ -33,8 +35,8 @@ void queue_close(struct queue *queue);
 /* Drops the queued pieces of a range that is quarantined. */
 void queue_drop_range(struct queue *queue, int32_t input, int64_t lo);
 
-int queue_waiting(struct queue *queue);        /* writers in queue_pop that find nothing */
-int64_t queue_count(struct queue *queue);      /* queued and in flight */
+int queue_waiting(struct queue *queue);   /* writers in queue_pop that find nothing */
+int64_t queue_count(struct queue *queue); /* queued and in flight */
 int64_t queue_blocks(struct queue *queue);
 bool queue_has_range(struct queue *queue, int32_t input, int64_t lo);
 

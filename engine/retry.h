@@ -1,6 +1,7 @@
 /*
- * How long to wait before trying again: decorrelated jitter (each pause is drawn between the base and three times the last
- * one, capped), so that writers that failed together do not come back together. Two bounds: the time budget, and the stop.
+ * How long to wait before trying again: decorrelated jitter (each pause is drawn between the base and three times the
+ * last one, capped), so that writers that failed together do not come back together. Two bounds: the time budget, and
+ * the stop.
  */
 #pragma once
 

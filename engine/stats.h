@@ -16,14 +16,14 @@ struct stats {
     /* Done by this run: committed in the target. Bytes are CSV bytes. */
     _Atomic int64_t ranges_done, rows_done, bytes_done, pieces_done;
     _Atomic int64_t ranges_failed;
-    _Atomic int64_t bytes_read;       /* taken from the source by this run, including what is skipped on resume */
-    _Atomic int64_t input_offset;     /* stream sources: how far the input is read */
-    _Atomic int64_t input_size;       /* stream sources: its size; -1: unknown */
-    _Atomic int64_t bytes_sent;       /* given to COPY; more than bytes_done while pieces are in flight or retried */
-    _Atomic int64_t rows_skipped;     /* outside [from, until) */
+    _Atomic int64_t bytes_read;   /* taken from the source by this run, including what is skipped on resume */
+    _Atomic int64_t input_offset; /* stream sources: how far the input is read */
+    _Atomic int64_t input_size;   /* stream sources: its size; -1: unknown */
+    _Atomic int64_t bytes_sent;   /* given to COPY; more than bytes_done while pieces are in flight or retried */
+    _Atomic int64_t rows_skipped; /* outside [from, until) */
     _Atomic int64_t retries;
-    _Atomic int64_t reader_wait_ns;   /* readers waited for room, summed over threads */
-    _Atomic int64_t writer_wait_ns;   /* writers waited for rows, summed over threads */
+    _Atomic int64_t reader_wait_ns;                 /* readers waited for room, summed over threads */
+    _Atomic int64_t writer_wait_ns;                 /* writers waited for rows, summed over threads */
     _Atomic int64_t packed_raw_bytes, packed_bytes; /* compressed while waiting: before and after */
     _Atomic int64_t blocks_used, blocks_total;      /* fill of the queue's memory */
     _Atomic int32_t readers_active, writers_active;

@@ -43,6 +43,6 @@ bool stop_wait(struct stop *stop, int64_t ms, enum stop_level level);
  * any signal handler. signals_finish ends the thread and restores the mask.
  */
 struct signals;
-MUST_CHECK enum status signals_start(struct stop *stop, void (*notice)(enum stop_level level),
-                                     struct signals **signals, struct error *error);
+MUST_CHECK enum status signals_start(struct stop *stop, void (*notice)(enum stop_level level), struct signals **signals,
+                                     struct error *error);
 void signals_finish(struct signals *signals);

@@ -10,20 +10,20 @@ enum task_state { TASK_NEW, TASK_OUT, TASK_PAUSED, TASK_DONE };
 struct slot {
     const struct task *task;
     enum task_state state;
-    int64_t due_ns;       /* TASK_PAUSED */
-    struct retry *retry;  /* made at the first failure */
+    int64_t due_ns;      /* TASK_PAUSED */
+    struct retry *retry; /* made at the first failure */
 };
 
 struct task_list {
-    struct slot *slots;  /* in the order of work */
-    size_t *by_lo;       /* their numbers sorted by lo, for finding one that comes back */
+    struct slot *slots; /* in the order of work */
+    size_t *by_lo;      /* their numbers sorted by lo, for finding one that comes back */
     size_t count;
     int out_max;
     int64_t retry_ms;
     struct stop *stop;
     pthread_mutex_t mutex; /* guards the slots and all below */
     pthread_cond_t cond;
-    size_t next;           /* no new task before it */
+    size_t next; /* no new task before it */
     size_t done;
     int out, paused;
 };

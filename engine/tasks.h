@@ -1,6 +1,6 @@
 /*
- * The list of ranges that addressable sources are asked for: what is to do, what is out with a reader and a writer, what failed
- * and is to be tried again later.
+ * The list of ranges that addressable sources are asked for: what is to do, what is out with a reader and a writer,
+ * what failed and is to be tried again later.
  */
 #pragma once
 
@@ -11,11 +11,12 @@
 struct task_list;
 
 /* At most `out_max` tasks are out at a time. `tasks` is borrowed. */
-MUST_CHECK enum status tasks_create(const struct task *tasks, size_t count, int out_max, int64_t retry_ms, struct stop *stop,
-                                    struct task_list **list, struct error *error);
+MUST_CHECK enum status tasks_create(const struct task *tasks, size_t count, int out_max, int64_t retry_ms,
+                                    struct stop *stop, struct task_list **list, struct error *error);
 void tasks_free(struct task_list *list);
 
-/* The next task to read, in order, failed ones when their pause is over. Waits; NULL when all are done or the run is to stop. */
+/* The next task to read, in order, failed ones when their pause is over. Waits; NULL when all are done or the run is to
+ * stop. */
 const struct task *tasks_next(struct task_list *list);
 
 /* It is committed or quarantined. True when it was the last one. */

@@ -16,8 +16,8 @@ enum time_type { TIME_TIMESTAMPTZ, TIME_TIMESTAMP, TIME_DATE, TIME_INT2, TIME_IN
 
 struct time_column {
     enum time_type type;
-    int precision;       /* digits kept after the second's point, 0..6; -1: all six */
-    bool zone_given;     /* texts without a zone are in `zone_seconds`; else a timestamptz needs one */
+    int precision;        /* digits kept after the second's point, 0..6; -1: all six */
+    bool zone_given;      /* texts without a zone are in `zone_seconds`; else a timestamptz needs one */
     int32_t zone_seconds; /* east of Greenwich */
 };
 

@@ -1,6 +1,6 @@
 /*
- * PostgreSQL and TimescaleDB as a source: one COPY (SELECT …) TO STDOUT a range, in a read-only transaction; works on a hot
- * standby.
+ * PostgreSQL and TimescaleDB as a source: one COPY (SELECT …) TO STDOUT a range, in a read-only transaction; works on a
+ * hot standby.
  */
 #pragma once
 
@@ -10,21 +10,22 @@
 struct postgres_source {
     const struct pg_address *address;
     const struct pg_setting *settings;
-    const struct table *table;  /* the source's */
-    const char *select_list;    /* quoted columns in the order of the target's column list */
+    const struct table *table; /* the source's */
+    const char *select_list;   /* quoted columns in the order of the target's column list */
 };
 
 extern const struct reader_ops postgres_reader;
 
 /*
- * Where the source has rows inside the window, as tasks cut by the layout, oldest first, with estimates: from the source's
- * chunks or partitions, else from its extent (min and max of time; skipping empty stretches by the index where there are many
- * ranges). Refuses rows that no range can hold: NULL and ±infinity times. Caller frees *tasks. *last receives the newest
- * time seen (INT64_MIN if empty).
+ * Where the source has rows inside the window, as tasks cut by the layout, oldest first, with estimates: from the
+ * source's chunks or partitions, else from its extent (min and max of time; skipping empty stretches by the index where
+ * there are many ranges). Refuses rows that no range can hold: NULL and ±infinity times. Caller frees *tasks. *last
+ * receives the newest time seen (INT64_MIN if empty).
  */
 MUST_CHECK enum status postgres_plan(struct pg *pg, const struct table *table, const struct layout *layout,
                                      struct task **tasks, size_t *count, int64_t *last, struct error *error);
 
-/* Extent of the source's rows inside the window [lo, last + 1 unit) and estimates; false through *any if there are none. */
+/* Extent of the source's rows inside the window [lo, last + 1 unit) and estimates; false through *any if there are
+ * none. */
 MUST_CHECK enum status postgres_extent(struct pg *pg, const struct table *table, struct range window, bool *any,
                                        struct range *extent, int64_t *rows, int64_t *bytes, struct error *error);

@@ -1,8 +1,8 @@
 /*
  * `hyperfill run`: starts a job, or resumes it.
  *
- * The checkpoint file is locked first, so that nothing is decided beside another run. The ledger is asked next: what it says
- * is what was done, and the file is written anew from it, whatever state it was in.
+ * The checkpoint file is locked first, so that nothing is decided beside another run. The ledger is asked next: what it
+ * says is what was done, and the file is written anew from it, whatever state it was in.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,14 +106,16 @@ static void run_tell_checkpoint(const struct run *run)
         log_line(LOG_WARNING, "the checkpoint file %s is damaged at line %lld: rebuilt from the ledger in the target",
                  run->path, (long long)run->before.damaged_line);
     else if (run->before.torn)
-        log_line(LOG_NOTICE, "the last line of the checkpoint file %s was cut off: completed from the ledger", run->path);
+        log_line(LOG_NOTICE, "the last line of the checkpoint file %s was cut off: completed from the ledger",
+                 run->path);
     else if (!run->before.exists && run->known)
         log_line(LOG_NOTICE, "no checkpoint file %s: rebuilt from the ledger in the target", run->path);
     else if (run->before.exists && run->before.piece_count > 0 && !run->known)
-        log_line(LOG_WARNING,
-                 "the checkpoint file %s knows %zu ranges, the ledger in the target knows nothing of the job: the ledger "
-                 "counts, the job begins anew",
-                 run->path, run->before.piece_count);
+        log_line(
+            LOG_WARNING,
+            "the checkpoint file %s knows %zu ranges, the ledger in the target knows nothing of the job: the ledger "
+            "counts, the job begins anew",
+            run->path, run->before.piece_count);
 }
 
 /* An unfinished job of the same source that would load some of the same rows under other options. */
@@ -125,11 +127,12 @@ static enum status run_check_rivals(struct run *run, struct error *error)
 
     status = ledger_find_rival(job->target, &job->ledger, job->table.oid, job->source_key, job->window, &other, error);
     if (status == STATUS_OK && other != NULL)
-        status = error_set(error, STATUS_USAGE,
-                           "the ledger has an unfinished job that loads the same source into %s with other settings:\n%s"
-                           "now:\n%sResume that one with its options, or forget it: hyperfill clean --target … --table %s "
-                           "--yes",
-                           job->table.sql, other, job->fingerprint, job->options->table);
+        status =
+            error_set(error, STATUS_USAGE,
+                      "the ledger has an unfinished job that loads the same source into %s with other settings:\n%s"
+                      "now:\n%sResume that one with its options, or forget it: hyperfill clean --target … --table %s "
+                      "--yes",
+                      job->table.sql, other, job->fingerprint, job->options->table);
     free(other);
     return status;
 }
@@ -145,8 +148,8 @@ static enum status run_register(struct run *run, struct error *error)
     if (status == STATUS_OK && !job->resumed)
         status = run_check_rivals(run, error);
     if (status == STATUS_OK && !job->resumed)
-        status = ledger_register(job->target, &job->ledger, job->table.oid, job->table.sql, job->source_key, job->window,
-                                 job->fingerprint, job->layout_text, &kept, error);
+        status = ledger_register(job->target, &job->ledger, job->table.oid, job->table.sql, job->source_key,
+                                 job->window, job->fingerprint, job->layout_text, &kept, error);
     free(kept);
     if (status == STATUS_OK)
         status = job_read_ledger(job, error);
@@ -270,7 +273,10 @@ static enum status run_close(struct run *run, enum status status, struct error *
         if (status == STATUS_OK)
             status = ledger_finish(run->job.target, &run->job.ledger, error);
     }
-    if (checkpoint_stop(run->checkpoint, status == STATUS_OK ? end : end == CHECKPOINT_COMPLETE ? CHECKPOINT_FAILED : end,
+    if (checkpoint_stop(run->checkpoint,
+                        status == STATUS_OK          ? end
+                        : end == CHECKPOINT_COMPLETE ? CHECKPOINT_FAILED
+                                                     : end,
                         &second) != STATUS_OK &&
         status == STATUS_OK) {
         *error = second;
@@ -341,10 +347,11 @@ enum status command_run(const struct options *options, struct error *error)
     if (status == STATUS_OK && run->job.finished) {
         char count[NUMBER_TEXT_MAX];
 
-        log_line(LOG_NOTICE,
-                 "nothing to do: the job is complete, %s rows; to load again, forget it first: hyperfill clean --target … "
-                 "--table %s",
-                 count_format(run->job.rows_before, count), options->table);
+        log_line(
+            LOG_NOTICE,
+            "nothing to do: the job is complete, %s rows; to load again, forget it first: hyperfill clean --target … "
+            "--table %s",
+            count_format(run->job.rows_before, count), options->table);
     } else if (status == STATUS_OK) {
         status = run_load(run, error);
     }

@@ -1,6 +1,6 @@
 /*
- * A job: what `plan` shows and `run` does. Opens and describes both sides, settles columns, window and layout, finds what
- * earlier runs have committed, and makes the list of what is left.
+ * A job: what `plan` shows and `run` does. Opens and describes both sides, settles columns, window and layout, finds
+ * what earlier runs have committed, and makes the list of what is left.
  */
 #pragma once
 
@@ -42,8 +42,8 @@ struct job {
     int text_count;
     char *fingerprint; /* the texts as lines */
     struct ledger ledger;
-    bool resumed;      /* the ledger knows the job */
-    bool finished;     /* and that it is complete */
+    bool resumed;  /* the ledger knows the job */
+    bool finished; /* and that it is complete */
     char *created;
     struct layout *layout;
     char *layout_text;
@@ -72,8 +72,8 @@ MUST_CHECK enum status job_plan(struct job *job, struct error *error);
 MUST_CHECK enum status job_check_overlap(const struct job *job, struct error *error);
 
 /* STATUS_USAGE with the differences when the checkpoint file is of another job. */
-MUST_CHECK enum status job_check_checkpoint(const struct job *job, const struct checkpoint_state *state, const char *path,
-                                            struct error *error);
+MUST_CHECK enum status job_check_checkpoint(const struct job *job, const struct checkpoint_state *state,
+                                            const char *path, struct error *error);
 
 /* --- parts, each in its own file --- */
 MUST_CHECK enum status job_columns(struct job *job, struct error *error);

@@ -75,7 +75,8 @@ static enum status columns_check(const struct job *job, struct error *error)
         const struct table_column *source;
 
         if (column == NULL) {
-            error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", job->table.sql, job->columns[i]);
+            error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", job->table.sql,
+                      job->columns[i]);
             if (job->stream && job->options->columns == NULL)
                 error_hint(error, " that the header of %s names", job->csv.name);
             hint_columns(&job->table, error);

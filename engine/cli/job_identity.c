@@ -1,6 +1,6 @@
 /*
- * The fingerprint of a job: what must be the same for a run to go on where another one stopped. Threads, memory, order and
- * retries are not part of it; the layout is fixed by the first run and kept beside it.
+ * The fingerprint of a job: what must be the same for a run to go on where another one stopped. Threads, memory, order
+ * and retries are not part of it; the layout is fixed by the first run and kept beside it.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * How long ranges are. Chunks of the target are cut where they are large, so that all writers have work inside one chunk,
- * a failure costs little, and what several writers hold of a stream fits in memory together.
+ * How long ranges are. Chunks of the target are cut where they are large, so that all writers have work inside one
+ * chunk, a failure costs little, and what several writers hold of a stream fits in memory together.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +21,9 @@
 #define STREAM_BUCKETS_MAX 256
 
 /* Lengths that a person recognises in a message, ascending; seconds. */
-static const int64_t nice_seconds[] = {1,    2,    5,     10,    15,    30,    60,     120,    300,    600,
-                                       900,  1800, 3600,  7200,  10800, 21600, 43200,  86400,  172800, 604800,
-                                       1209600, 2592000, 7776000, 31536000};
+static const int64_t nice_seconds[] = {1,     2,     5,      10,     15,      30,      60,      120,
+                                       300,   600,   900,    1800,   3600,    7200,    10800,   21600,
+                                       43200, 86400, 172800, 604800, 1209600, 2592000, 7776000, 31536000};
 
 /* The longest nice length that is not longer; at least one unit of the type. */
 static int64_t nice_length(enum time_type type, double length)
@@ -142,8 +142,8 @@ enum status job_layout(struct job *job, struct error *error)
     if (options->range_interval != NULL && !time_interval_parse(type, options->range_interval, &asked))
         return error_set(error, STATUS_USAGE, "--range-interval %s cannot be read: write %s", options->range_interval,
                          time_type_is_integer(type) ? "a whole number in the unit of the column" : "6h, 1d or 30m");
-    status = job->stream ? stream_density(job, &density, &wanted, error)
-                         : postgres_density(job, &density, &wanted, error);
+    status =
+        job->stream ? stream_density(job, &density, &wanted, error) : postgres_density(job, &density, &wanted, error);
     if (status != STATUS_OK)
         return status;
     if (density > 0 && wanted < INT64_MAX)

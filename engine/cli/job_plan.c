@@ -103,7 +103,8 @@ static enum status plan_overlap(struct job *job, struct error *error)
     if (status != STATUS_OK || !any)
         return status;
     if (job->stream && !job->csv.seekable) {
-        /* It cannot be known which ranges will come. A resumed job leaves it to the check before each range's first piece. */
+        /* It cannot be known which ranges will come. A resumed job leaves it to the check before each range's first
+         * piece. */
         if (job->resumed)
             return STATUS_OK;
         return overlap_count(job->target, &job->table, &job->window, 1, &job->overlap, error);
@@ -132,11 +133,12 @@ enum status job_check_overlap(const struct job *job, struct error *error)
     if (job->overlap.rows == 0 || job->options->overlap != OVERLAP_ERROR)
         return STATUS_OK;
     overlap_report_text(&job->overlap, &job->table, &text);
-    error_set(error, STATUS_DATA,
-              "the target %s already has rows where this job would load: nothing was touched.\n%s\n"
-              "Choose: --overlap replace deletes the rows of each range as it is loaded, --overlap keep adds to them, or "
-              "narrow the window with --from and --until",
-              job->table.sql, text.text);
+    error_set(
+        error, STATUS_DATA,
+        "the target %s already has rows where this job would load: nothing was touched.\n%s\n"
+        "Choose: --overlap replace deletes the rows of each range as it is loaded, --overlap keep adds to them, or "
+        "narrow the window with --from and --until",
+        job->table.sql, text.text);
     sql_reset(&text);
     return error->status;
 }

@@ -13,7 +13,7 @@ struct progress;
 struct progress_job {
     const char *table;
     const char *job;
-    const char *source;   /* without secrets */
+    const char *source; /* without secrets */
     const char *target;
     const char *checkpoint;
     bool resumed;
@@ -21,12 +21,11 @@ struct progress_job {
 
 /*
  * AUTO is a bar where standard error is a terminal, plain lines elsewhere. A bar is redrawn about 5 times a second and
- * fits the terminal's width (COLUMNS, TIOCGWINSZ; follows a resize); plain lines come every 10 seconds; JSON events, one
- * object a line on standard output, every second: {"event":"progress", ...}. NONE shows nothing.
+ * fits the terminal's width (COLUMNS, TIOCGWINSZ; follows a resize); plain lines come every 10 seconds; JSON events,
+ * one object a line on standard output, every second: {"event":"progress", ...}. NONE shows nothing.
  */
 MUST_CHECK enum status progress_start(enum progress_mode mode, const struct stats *stats,
-                                      const struct progress_job *job, struct progress **progress,
-                                      struct error *error);
+                                      const struct progress_job *job, struct progress **progress, struct error *error);
 
 /*
  * Ends the thread, clears the bar and prints the summary: rows, bytes, time, rate, compression ratio of the queue,
