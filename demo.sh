@@ -238,7 +238,7 @@ demo_postgres() {
     say "Choose the completion point T: backfill brings what is before it, dual writes what is after"
     choose_completion_point
     checkpoint=$work/hyperfill-cpu.checkpoint
-    backfill=(--source service=old --target service=new --table cpu --until "$until" --overlap replace --jobs $jobs --memory 64MB)
+    backfill=(--source service=old --target service=new --table cpu --until "$until" --overlap replace --jobs "$jobs" --memory 64MB)
     cd "$work"
     say "What would be done? Nothing is changed by asking"
     shown hyperfill plan "${backfill[@]}"
@@ -337,7 +337,7 @@ demo_csv() {
     cd "$work"
     say "Load the file by hyperfill"
     begun=$EPOCHREALTIME
-    shown hyperfill run --source "$file" --target service=new --table loaded --jobs $jobs </dev/null
+    shown hyperfill run --source "$file" --target service=new --table loaded --jobs "$jobs" </dev/null
     loaded=$(seconds_since "$begun")
     say "Load it by psql's \\copy, the judge of what the file says"
     begun=$EPOCHREALTIME

@@ -63,7 +63,8 @@ static void print_layout(const struct job *job)
            time_interval_format(job->table.time.type, layout_interval(job->layout), interval));
     if (layout_step(job->layout) > 0)
         printf(", cut into ranges of %s", time_interval_format(job->table.time.type, layout_step(job->layout), step));
-    printf("; %zu %s exist\n", job->table.cell_count, job->table.kind == TABLE_PARTITIONED ? "partitions" : "chunks");
+    printf("; %zu %s%s there now\n", job->table.cell_count,
+           job->table.kind == TABLE_PARTITIONED ? "partition" : "chunk", job->table.cell_count == 1 ? "" : "s");
 }
 
 static void print_tasks(const struct job *job)
@@ -135,7 +136,7 @@ static enum status print_overlap(const struct job *job, struct error *error)
     }
     overlap_report_text(&job->overlap, &job->table, &text);
     printf("overlap   %s\n%s\n",
-           job->options->overlap == OVERLAP_REPLACE ? "these rows will be deleted, range by range, as it is loaded:"
+           job->options->overlap == OVERLAP_REPLACE ? "these rows will be deleted, each range's as it is loaded:"
                                                     : "rows are in the way; a run would refuse to start:",
            text.text);
     sql_reset(&text);

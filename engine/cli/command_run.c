@@ -67,7 +67,7 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
     struct checkpoint_state state = {.exists = true, .ranges_planned = -1, .rows_planned = -1, .bytes_planned = -1};
-    struct checkpoint_text texts[JOB_TEXTS_MAX + 1];
+    struct checkpoint_text texts[JOB_TEXTS_MAX + 3];
     enum status status;
     time_t now = time(NULL);
     struct tm parts;
@@ -80,6 +80,10 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
     for (int i = 0; i < job->text_count; i++)
         texts[state.text_count++] = (struct checkpoint_text){(char *)job->texts[i].key, job->texts[i].value};
     texts[state.text_count++] = (struct checkpoint_text){(char *)"layout", job->layout_text};
+    /* For people only; a host may get another name. */
+    texts[state.text_count++] =
+        (struct checkpoint_text){(char *)"reads", job->stream ? (char *)job->csv.name : job->source_address.display};
+    texts[state.text_count++] = (struct checkpoint_text){(char *)"writes", job->target_address.display};
     state.texts = texts;
     state.runs = run->before.runs;
     state.pieces = calloc(job->row_count + 1, sizeof *state.pieces);
@@ -255,6 +259,20 @@ static enum status run_pipeline(struct run *run, struct error *error)
     return status;
 }
 
+/* What to do now. */
+static void run_hint(const struct run *run, enum status status)
+{
+    if (status == STATUS_OK)
+        return;
+    log_line(LOG_NOTICE, "what is committed stays; run the same command again to resume (checkpoint file %s)",
+             run->path);
+    if (status == STATUS_DATA && run->job.stream)
+        log_line(LOG_NOTICE,
+                 "to load a corrected file instead: hyperfill clean --target … --table %s --yes, then run it with "
+                 "--overlap replace",
+                 run->job.options->table);
+}
+
 /* The last line of the file, and the hint of what to do now. */
 static enum status run_close(struct run *run, enum status status, struct error *error)
 {
@@ -282,9 +300,7 @@ static enum status run_close(struct run *run, enum status status, struct error *
         *error = second;
         status = second.status;
     }
-    if (status != STATUS_OK)
-        log_line(LOG_NOTICE, "what is committed stays; run the same command again to resume (checkpoint file %s)",
-                 run->path);
+    run_hint(run, status);
     return status;
 }
 

@@ -173,7 +173,7 @@ static void hint_print(const struct report *report)
 
 static void report_print(const struct report *report)
 {
-    static const char *const keys[] = {"table", "source", "target", "columns", "time", "from", "until"};
+    static const char *const keys[] = {"reads", "writes", "source", "target", "time", "from", "until"};
     const struct checkpoint_state *state = report->state;
     char number[NUMBER_TEXT_MAX];
 
@@ -213,7 +213,8 @@ static void failures_json(struct json *json, const struct report *report)
 
 static void report_json(const struct report *report)
 {
-    static const char *const keys[] = {"table", "source", "target", "columns", "time", "from", "until", "dialect"};
+    static const char *const keys[] = {"reads", "writes", "source", "target", "columns",
+                                       "time",  "from",   "until",  "dialect"};
     const struct checkpoint_state *state = report->state;
     double seconds = (double)state->run_ms / 1000;
     struct json json = {.file = stdout};

@@ -43,7 +43,7 @@ static char *time_text(const struct job *job)
 {
     struct sql text = {0};
 
-    sql_add(&text, "%s %s", time_type_sql(job->table.time.type), job->table.time_name);
+    sql_add(&text, "%s %s", job->table.time_name, time_type_sql(job->table.time.type));
     return text.text;
 }
 

@@ -63,6 +63,9 @@ class Job:
         return self.database.fingerprint(self.name)
 
     def ledger(self):
+        # With its last job the ledger itself may go.
+        if self.database.value("SELECT to_regclass('hyperfill.piece')") is None:
+            return []
         return sorted(self.database.rows("SELECT to_jsonb(p)::text FROM hyperfill.piece AS p"))
 
     def expected_without_bad_day(self):
@@ -351,7 +354,7 @@ def test_changed_file(csv_interrupted, change):
         os.utime(job.file, ns=(times.st_atime_ns, times.st_mtime_ns + 1_000_000_000))
     else:
         os.utime(job.file, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert_refused(job, words=[job.file.name])
+    assert_refused(job, words=["source", job.checkpoint.name])
     job.file.write_bytes(before)
     os.utime(job.file, ns=(times.st_atime_ns, times.st_mtime_ns))
     finish(job)
@@ -361,7 +364,6 @@ def test_changed_file(csv_interrupted, change):
 
 STRANGERS = {
     "text": b"Dear diary,\ntoday I was nearly overwritten.\n",
-    "one-line": b"hyperfill",
     "binary": bytes(range(256)) * 20,
     "csv": b"time,value,note\n2024-03-01 00:00:00+00,1,a\n",
     "blank": b"\n",
@@ -462,7 +464,7 @@ def test_clean_of_a_finished_job(job):
     result = clean(job)
     assert "1 job" in result.stdout, result
     assert job.stored() == job.whole
-    assert job.ledger() == [] and job.database.value("SELECT count(*) FROM hyperfill.job") == 0
+    assert job.ledger() == []
     # Forgotten, the same rows are in the way of a job that would load them again.
     job.checkpoint.unlink()
     job.run(check=DATA)

@@ -70,12 +70,6 @@ class Overlap:
     def source_rows(self):
         return self.source.fingerprint("m", where=f"time < '{T}'")
 
-    def days(self):
-        """(day, count of rows before T) in the target."""
-        return self.target.rows(
-            f"SELECT (time AT TIME ZONE 'UTC')::date::text, count(*) FROM m WHERE time < '{T}' GROUP BY 1 ORDER BY 1"
-        )
-
     def pieces(self):
         if self.target.value("SELECT to_regclass('hyperfill.piece')") is None:
             return 0
@@ -89,16 +83,15 @@ def overlap(request, servers, tmp_path, hyperfill):
 
 
 def assert_numbers(text, overlap):
-    """The counts of rows and ranges, and each day with its count, are in the text."""
-    days = overlap.days()
-    rows = sum(count for _, count in days)
-    if overlap.kind_of_source == "stdin" and overlap.shape == "plain":
-        # Nothing tells the ranges before the pipe is read: the window as a whole is all that can be counted.
-        assert re.search(rf"\b{rows} rows? in \d+ ranges?\b", text), text
-        return
-    assert re.search(rf"\b{rows} rows? in {len(days)} ranges?\b", text), text
-    for day, count in days:
-        assert re.search(rf"\[{day} 00:00:00\+00, [^)]*\): {count}\b", text), f"{day}: {count} is not in\n{text}"
+    """The ranges that are listed have as many rows as is said, and together all that are before T."""
+    rows = overlap.target.value(f"SELECT count(*) FROM m WHERE time < '{T}'")
+    listed = re.findall(r"^\s*\[(\S[^,\]]*), ([^)]*)\): (\d+)$", text, re.M)
+    assert re.search(rf"\b{rows} rows? in {len(listed)} ranges?\b", text), text
+    assert sum(int(count) for _, _, count in listed) == rows, text
+    for low, high, count in listed:
+        assert overlap.target.value("SELECT count(*) FROM m WHERE time >= %s AND time < %s", [low, high]) == int(count), text
+    # A pipe's ranges are not known before it is read: for a plain table the window as a whole is all that can be counted.
+    assert len(listed) >= 2 or overlap.kind_of_source == "stdin" and overlap.shape == "plain", text
 
 
 def test_error_lists_where_and_how_many_and_touches_nothing(overlap):
@@ -175,7 +168,7 @@ def test_plan_shows_the_same_numbers_and_changes_nothing(overlap, choice):
         if choice == "keep":
             assert "kept" in result.stdout, result
         else:
-            assert_numbers(result.stdout + result.stderr, overlap)
+            assert_numbers(result.stdout, overlap)
     assert result.status in ((0, DATA) if choice == "error" else (0,)), result
     assert (overlap.before(), overlap.after()) == (before, after)
     assert overlap.target.value("SELECT to_regclass('hyperfill.piece')") is None
@@ -248,6 +241,8 @@ def test_rows_that_appear_between_plan_and_load_are_not_lost_silently(larger, ch
 
 def test_row_that_waits_in_an_open_transaction_during_the_plan_is_seen_by_the_load(larger):
     # Uncommitted while hyperfill plans, committed before the range is loaded: `error` must not load over it unnoticed.
+    # The chunk is there already: making one holds a lock that any load into a new chunk waits for.
+    larger.target.execute("INSERT INTO m VALUES ('2024-03-01 00:00+00', 0, 'first'); DELETE FROM m")
     writer = larger.target.connect()
     with writer.cursor() as cursor:
         cursor.execute("INSERT INTO m VALUES ('2024-03-01 00:00:02.5+00', 0, 'late')")
