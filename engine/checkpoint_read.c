@@ -140,7 +140,8 @@ static enum status first_line_read(const char *path, const char *text, size_t si
     if (!ours || newline == NULL)
         return error_set(error, STATUS_USAGE,
                          "%s is not a hyperfill checkpoint file; name another file, this one is left as it is", path);
-    if (line_check(text, &line_size))
+    /* Whatever its checksum says: a file of another version is not for us to write over. */
+    if (line_check(text, &line_size) || memcmp(text, CHECKPOINT_FIRST " ", sizeof CHECKPOINT_FIRST) != 0)
         return error_set(error, STATUS_USAGE,
                          "checkpoint file %s was written by another version of hyperfill (\"%.*s\"); use that version",
                          path, (int)(line_size < 60 ? line_size : 60), text);

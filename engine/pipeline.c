@@ -27,6 +27,8 @@
 #define RESERVE_PER_WRITER 2
 /* So many quarantined ranges in a row, without a commit between them, are not about the ranges. */
 #define FAILURES_IN_ROW_MAX 8
+/* While a server is away each writer tries some range this often at the least. */
+#define OUTAGE_PAUSE_MAX_MS 2000
 
 struct failed_range {
     int32_t input;
@@ -267,8 +269,15 @@ static void write_until_done(struct pipeline *pipeline, void *session, struct pi
     pipeline_give_up(pipeline, piece, &error);
 }
 
+static int64_t outage_pause(struct retry *outage)
+{
+    int64_t pause_ms = retry_next(outage);
+
+    return pause_ms < OUTAGE_PAUSE_MAX_MS ? pause_ms : OUTAGE_PAUSE_MAX_MS;
+}
+
 /* An addressable source's piece: one attempt; if it fails the range goes back to the list. */
-static void write_once(struct pipeline *pipeline, void *session, struct piece *piece)
+static void write_once(struct pipeline *pipeline, void *session, struct piece *piece, struct retry *outage)
 {
     const struct pipeline_spec *spec = pipeline->spec;
     int64_t lo = piece_spec(piece)->place.range.lo;
@@ -277,6 +286,7 @@ static void write_once(struct pipeline *pipeline, void *session, struct piece *p
 
     error_reset(&error);
     if (spec->writer->write(session, piece, &result, &error) == STATUS_OK) {
+        outage->pause_ms = 0;
         if (result.already)
             piece_give_up(piece);
         pipeline_committed(pipeline, piece, &result);
@@ -286,8 +296,12 @@ static void write_once(struct pipeline *pipeline, void *session, struct piece *p
             if (stop_level(spec->stop) != STOP_RUN)
                 return;
             log_retry(pipeline, &error);
-            if (tasks_again(pipeline->tasks, lo))
+            if (tasks_again(pipeline->tasks, lo)) {
+                /* With a server away every range fails at once: one after the other, slower and slower. */
+                if (is_outage(&error))
+                    stop_wait(spec->stop, outage_pause(outage), STOP_DRAIN);
                 return;
+            }
         }
         pipeline_give_up(pipeline, piece, &error);
     }
@@ -302,8 +316,10 @@ static void *writer_main(void *argument)
     void *session = NULL;
     struct piece *piece;
     struct error error;
+    struct retry outage;
     int64_t waited = 0;
 
+    retry_init(&outage, INT64_MAX / 2, (uint64_t)stats_now_ns());
     error_reset(&error);
     if (spec->writer->open(spec->target, pipeline, &session, &error) != STATUS_OK)
         pipeline_fail(pipeline, &error);
@@ -319,7 +335,7 @@ static void *writer_main(void *argument)
         else if (spec->stream)
             write_until_done(pipeline, session, piece);
         else
-            write_once(pipeline, session, piece);
+            write_once(pipeline, session, piece, &outage);
         atomic_fetch_sub(&spec->stats->writers_active, 1);
         queue_done(pipeline->queue, piece);
     }

@@ -130,22 +130,22 @@ static enum status check_privileges(struct pg *pg, const struct ledger *ledger, 
     return status;
 }
 
-static void hint_grants(struct error *error, const struct ledger *ledger, const char *user)
+static void hint_grants(struct error *error, const struct ledger *ledger, const char *user, const char *database)
 {
     if (strcmp(error->sqlstate, "42501") != 0)
         return;
-    error_hint(error,
-               ". The ledger needs GRANT CREATE ON DATABASE … TO \"%s\", or a schema where that role may create tables"
-               " (named with --ledger-schema), or on an existing one GRANT USAGE ON SCHEMA \"%s\" and GRANT SELECT,"
-               " INSERT, UPDATE, DELETE ON %s, %s TO \"%s\"",
-               user, ledger->schema, ledger->job_table, ledger->piece_table, user);
+    error_hint(
+        error,
+        ". The ledger needs GRANT CREATE ON DATABASE \"%s\" TO \"%s\", or a schema where that role may create tables"
+        " (named with --ledger-schema), or on an existing one GRANT USAGE ON SCHEMA \"%s\" and GRANT SELECT,"
+        " INSERT, UPDATE, DELETE ON %s, %s TO \"%s\"",
+        database, user, ledger->schema, ledger->job_table, ledger->piece_table, user);
 }
 
 enum status ledger_prepare(struct pg *pg, const struct ledger *ledger, struct error *error)
 {
     bool schema = false, tables = false;
     enum status status = look(pg, ledger, &schema, &tables, error);
-    char *user = NULL;
 
     if (status == STATUS_OK && !tables) {
         status = pg_runf(pg, NULL, error, "%s%s", begin_sql, LEDGER_LOCK);
@@ -163,9 +163,8 @@ enum status ledger_prepare(struct pg *pg, const struct ledger *ledger, struct er
     if (status == STATUS_OK)
         return STATUS_OK;
     error_prefix(error, "ledger");
-    user = pg_connected(pg) ? strdup(PQuser(pg_conn(pg))) : NULL;
-    hint_grants(error, ledger, user != NULL ? user : "…");
-    free(user);
+    if (pg_connected(pg))
+        hint_grants(error, ledger, PQuser(pg_conn(pg)), PQdb(pg_conn(pg)));
     return status;
 }
 

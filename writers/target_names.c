@@ -82,12 +82,12 @@ enum status target_not_found(struct pg *pg, const char *name, struct error *erro
     free(part);
     PQclear(result);
     if (near.size > 0)
-        status = error_set(error, STATUS_USAGE,
+        status = error_set(error, STATUS_SERVER,
                            "there is no table %s; did you mean %s? (a name with capitals is "
                            "written in double quotes)",
                            name, near.text);
     else
-        status = error_set(error, STATUS_USAGE,
+        status = error_set(error, STATUS_SERVER,
                            "there is no table %s in this database: give the name as schema.table,"
                            " and check the address",
                            name);

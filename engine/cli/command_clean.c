@@ -1,9 +1,36 @@
 /* `hyperfill clean`: forgets the ledger of a table's jobs. The rows that were loaded stay. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/cli/commands.h"
 #include "writers/ledger.h"
+
+/* Oid and name are enough: the ledger goes by the table alone, whose time column need not be found. */
+static enum status find_table(struct pg *pg, const char *name, struct table *table, struct error *error)
+{
+    char *literal = pg_literal(name);
+    PGresult *result = NULL;
+    enum status status;
+
+    status =
+        pg_runf(pg, &result, error,
+                "SELECT c.oid, '\"' || replace(nspname, '\"', '\"\"') || '\".\"' || replace(relname, '\"', '\"\"') || "
+                "'\"' FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE "
+                "c.oid = pg_catalog.to_regclass(%s)",
+                literal);
+    free(literal);
+    if (status != STATUS_OK)
+        return status;
+    if (PQntuples(result) == 1) {
+        table->oid = (uint32_t)strtoul(PQgetvalue(result, 0, 0), NULL, 10);
+        table->sql = strdup(PQgetvalue(result, 0, 1));
+    } else {
+        status = error_set(error, STATUS_SERVER, "target: there is no table %s", name);
+    }
+    PQclear(result);
+    return status;
+}
 
 static enum status clean_table(const struct options *options, struct pg *pg, struct error *error)
 {
@@ -20,12 +47,7 @@ static enum status clean_table(const struct options *options, struct pg *pg, str
     if (status == STATUS_OK && !exists)
         printf("there is no ledger in schema \"%s\": nothing to forget\n", options->ledger_schema);
     if (status == STATUS_OK && exists)
-        status = table_describe(pg, options->table, NULL, false, &table, error);
-    /* The ledger goes by the table alone, which need not have a time column that can be found. */
-    if (status == STATUS_USAGE && table.oid != 0) {
-        error_reset(error);
-        status = STATUS_OK;
-    }
+        status = find_table(pg, options->table, &table, error);
     if (status == STATUS_OK && exists)
         status = ledger_clean(pg, &ledger, &table, options->yes, &forgotten, &kept, error);
     if (status == STATUS_OK && exists)

@@ -15,6 +15,7 @@
 #include "engine/cli/progress.h"
 #include "engine/cli/text.h"
 #include "engine/log.h"
+#include "engine/retry.h"
 
 struct run {
     struct job job;
@@ -185,19 +186,12 @@ static void run_set_stats(struct run *run)
     run->stats.input_size = -1;
 }
 
-static enum status run_prepare(struct run *run, struct error *error)
+static enum status run_prepare_job(struct run *run, const struct options *options, struct error *error)
 {
-    const struct options *options = run->job.options;
     struct job *job = &run->job;
     enum status status;
 
-    status = command_checkpoint_path(options, run->path, error);
-    if (status == STATUS_OK)
-        status = checkpoint_open(run->path, &run->checkpoint, error);
-    if (status == STATUS_OK)
-        status = checkpoint_read(run->path, &run->before, error);
-    if (status == STATUS_OK)
-        status = job_open(job, options, run->stop, error);
+    status = job_open(job, options, run->stop, error);
     if (status == STATUS_OK)
         status = job_check_checkpoint(job, &run->before, run->path, error);
     if (status != STATUS_OK || job->finished)
@@ -206,15 +200,46 @@ static enum status run_prepare(struct run *run, struct error *error)
     status = job_plan(job, error);
     if (status == STATUS_OK)
         status = job_check_overlap(job, error);
-    if (status == STATUS_OK && !run_confirm(run))
-        status = error_set(error, STATUS_STOPPED, "nothing was touched");
-    if (status == STATUS_OK && stop_level(run->stop) != STOP_RUN)
-        status = error_set(error, STATUS_STOPPED, "nothing was touched");
+    if (status == STATUS_OK && (!run_confirm(run) || stop_level(run->stop) != STOP_RUN))
+        status = error_set(error, STATUS_STOPPED, "nothing was touched by this run");
     if (status == STATUS_OK)
         status = run_register(run, error);
     /* The layout that stands may be another process's. */
     if (status == STATUS_OK && !job->stream)
         status = job_plan(job, error);
+    return status;
+}
+
+/*
+ * All before the first row. A connection that was lost is made again; one that could never be made is told at once,
+ * since the address may be wrong.
+ */
+static enum status run_prepare(struct run *run, const struct options *options, struct error *error)
+{
+    struct retry retry;
+    enum status status;
+
+    status = command_checkpoint_path(options, run->path, error);
+    if (status == STATUS_OK)
+        status = checkpoint_open(run->path, &run->checkpoint, error);
+    if (status == STATUS_OK)
+        status = checkpoint_read(run->path, &run->before, error);
+    if (status != STATUS_OK)
+        return status;
+    retry_init(&retry, options->retry_seconds * 1000, 1);
+    while ((status = run_prepare_job(run, options, error)) == STATUS_TRANSIENT) {
+        bool never = retry.attempts == 0 && strcmp(error->sqlstate, "08001") == 0;
+        int64_t pause_ms = never ? -1 : retry_next(&retry);
+
+        /* What was skipped of standard input cannot be read again. */
+        if (pause_ms < 0 || strcmp(options->source, "-") == 0 || stop_level(run->stop) != STOP_RUN)
+            return status;
+        log_line(LOG_WARNING, "%s: trying again", error->text);
+        if (stop_wait(run->stop, pause_ms, STOP_DRAIN))
+            return status;
+        error_reset(error);
+        job_close(&run->job);
+    }
     return status;
 }
 
@@ -273,30 +298,41 @@ static void run_hint(const struct run *run, enum status status)
                  run->job.options->table);
 }
 
-/* The last line of the file, and the hint of what to do now. */
+/* Writes into the ledger that the job is complete, through restarts of the server. Only for a run that ended well. */
+static enum status run_finish(struct run *run, struct error *error)
+{
+    struct pg *target = run->job.target;
+    struct retry retry;
+    enum status status;
+
+    retry_init(&retry, run->job.options->retry_seconds * 1000, 1);
+    for (;;) {
+        int64_t pause_ms;
+
+        error_reset(error);
+        status = pg_connect(target, error);
+        if (status == STATUS_OK && run->job.stream && run->job.options->overlap == OVERLAP_REPLACE)
+            status = job_empty_gaps(&run->job, error);
+        if (status == STATUS_OK)
+            status = ledger_finish(target, &run->job.ledger, error);
+        if (status != STATUS_TRANSIENT || (pause_ms = retry_next(&retry)) < 0)
+            return status;
+        if (stop_wait(run->stop, pause_ms, STOP_DRAIN))
+            return status;
+    }
+}
+
+/* The last line of the file, and what to do now. `status` is how the pipeline ended, with its error. */
 static enum status run_close(struct run *run, enum status status, struct error *error)
 {
-    enum checkpoint_end end = status == STATUS_OK        ? CHECKPOINT_COMPLETE
-                              : status == STATUS_STOPPED ? CHECKPOINT_STOPPED
-                                                         : CHECKPOINT_FAILED;
+    enum checkpoint_end end;
     struct error second;
 
-    error_reset(&second);
     if (status == STATUS_OK)
-        status = ledger_finish(run->job.target, &run->job.ledger, error);
-    if (status == STATUS_TRANSIENT && !pg_connected(run->job.target)) {
-        /* The planning connection may have died in a restart that the writers lived through. */
-        error_reset(error);
-        status = pg_connect(run->job.target, error);
-        if (status == STATUS_OK)
-            status = ledger_finish(run->job.target, &run->job.ledger, error);
-    }
-    if (checkpoint_stop(run->checkpoint,
-                        status == STATUS_OK          ? end
-                        : end == CHECKPOINT_COMPLETE ? CHECKPOINT_FAILED
-                                                     : end,
-                        &second) != STATUS_OK &&
-        status == STATUS_OK) {
+        status = run_finish(run, error);
+    end = status == STATUS_OK ? CHECKPOINT_COMPLETE : status == STATUS_STOPPED ? CHECKPOINT_STOPPED : CHECKPOINT_FAILED;
+    error_reset(&second);
+    if (checkpoint_stop(run->checkpoint, end, &second) != STATUS_OK && status == STATUS_OK) {
         *error = second;
         status = second.status;
     }
@@ -339,11 +375,22 @@ static enum status run_load(struct run *run, struct error *error)
         if (!job->stream)
             pg_disconnect(job->source);
         status = run_pipeline(run, error);
-        if (status == STATUS_OK)
-            status = pg_connect(job->target, error);
     }
     append_target_reset(&run->append);
     return run_close(run, status, error);
+}
+
+/* The file of a complete job may have been lost: then it is there again for `status`. */
+static enum status run_tell_complete(struct run *run, struct error *error)
+{
+    enum status status;
+
+    if (run->before.exists && !run->before.damaged && run->before.end == CHECKPOINT_COMPLETE)
+        return STATUS_OK;
+    status = run_rewrite_checkpoint(run, error);
+    if (status == STATUS_OK)
+        status = checkpoint_stop(run->checkpoint, CHECKPOINT_COMPLETE, error);
+    return status;
 }
 
 enum status command_run(const struct options *options, struct error *error)
@@ -359,7 +406,7 @@ enum status command_run(const struct options *options, struct error *error)
     if (status == STATUS_OK)
         status = signals_start(run->stop, notice_signal, &run->signals, error);
     if (status == STATUS_OK)
-        status = run_prepare(run, error);
+        status = run_prepare(run, options, error);
     if (status == STATUS_OK && run->job.finished) {
         char count[NUMBER_TEXT_MAX];
 
@@ -368,9 +415,12 @@ enum status command_run(const struct options *options, struct error *error)
             "nothing to do: the job is complete, %s rows; to load again, forget it first: hyperfill clean --target … "
             "--table %s",
             count_format(run->job.rows_before, count), options->table);
+        status = run_tell_complete(run, error);
     } else if (status == STATUS_OK) {
         status = run_load(run, error);
     }
+    if (status == STATUS_STOPPED && run->before.exists && run->before.piece_count > 0 && run->append.table == NULL)
+        run_hint(run, status);
     signals_finish(run->signals);
     job_close(&run->job);
     checkpoint_state_free(&run->before);

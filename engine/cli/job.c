@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/log.h"
 
@@ -39,6 +40,18 @@ static enum status job_timezone(struct job *job, struct error *error)
     return STATUS_OK;
 }
 
+/* table_describe, whose messages say which side they are about. */
+static enum status describe(struct pg *pg, const char *name, const char *time_name, bool is_target, struct table *table,
+                            struct error *error)
+{
+    const char *side = is_target ? "target" : "source";
+    enum status status = table_describe(pg, name, time_name, is_target, table, error);
+
+    if (status != STATUS_OK && strstr(error->text, side) == NULL)
+        error_prefix(error, "%s", side);
+    return status;
+}
+
 static enum status job_open_target(struct job *job, struct error *error)
 {
     const struct options *options = job->options;
@@ -50,7 +63,7 @@ static enum status job_open_target(struct job *job, struct error *error)
     if (status == STATUS_OK)
         status = pg_connect(job->target, error);
     if (status == STATUS_OK)
-        status = table_describe(job->target, options->table, options->time_column, true, &job->table, error);
+        status = describe(job->target, options->table, options->time_column, true, &job->table, error);
     if (status == STATUS_OK && job->table.in_recovery)
         return error_set(error, STATUS_USAGE, "target: the server %s is a standby, which takes no writes",
                          job->target_address.display);
@@ -98,7 +111,7 @@ static enum status job_open_postgres(struct job *job, struct error *error)
     if (status == STATUS_OK)
         status = pg_connect(job->source, error);
     if (status == STATUS_OK)
-        status = table_describe(job->source, name, job->table.time_name, false, &job->source_table, error);
+        status = describe(job->source, name, job->table.time_name, false, &job->source_table, error);
     if (status == STATUS_OK)
         status = job_check_time(job, error);
     if (status != STATUS_OK)
@@ -151,6 +164,12 @@ enum status job_open(struct job *job, const struct options *options, struct stop
     job->csv.fd = -1;
     job->ranges_total = job->rows_total = job->bytes_total = -1;
     job->stream = !pg_is_conninfo(options->source);
+    /* What looks like an address but is none may hold a password: it is not repeated as the name of a file. */
+    if (job->stream && strcmp(options->source, "-") != 0 && strpbrk(options->source, "=@") != NULL &&
+        access(options->source, F_OK) != 0)
+        return error_set(error, STATUS_USAGE,
+                         "--source is neither a file that exists nor an address that libpq can read: write "
+                         "postgresql://user@host/database or host=… dbname=…");
     if (job->stream && options->source_table != NULL)
         return error_set(error, STATUS_USAGE, "--source-table is for a PostgreSQL source; --source names a CSV file");
     if (!job->stream && options->dialect_given)

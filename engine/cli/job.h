@@ -71,6 +71,16 @@ MUST_CHECK enum status job_plan(struct job *job, struct error *error);
 /* STATUS_DATA when the rule is `error` and rows of others are in the way. */
 MUST_CHECK enum status job_check_overlap(const struct job *job, struct error *error);
 
+/*
+ * `replace` with a stream: what lies between the ranges of the input belongs to ranges for which it has no rows, and
+ * which no piece has emptied. Done after the last piece and before the job counts as finished; doing it again changes
+ * nothing.
+ */
+MUST_CHECK enum status job_empty_gaps(struct job *job, struct error *error);
+
+/* STATUS_SERVER with the GRANT that is missing. */
+MUST_CHECK enum status job_check_privileges(struct job *job, struct error *error);
+
 /* STATUS_USAGE with the differences when the checkpoint file is of another job. */
 MUST_CHECK enum status job_check_checkpoint(const struct job *job, const struct checkpoint_state *state,
                                             const char *path, struct error *error);

@@ -118,11 +118,72 @@ static enum status plan_overlap(struct job *job, struct error *error)
 
 enum status job_plan(struct job *job, struct error *error)
 {
-    enum status status = job->stream ? STATUS_OK : plan_postgres(job, error);
+    enum status status = job_check_privileges(job, error);
 
+    if (status == STATUS_OK && !job->stream)
+        status = plan_postgres(job, error);
     job->overlap = (struct overlap_report){0};
     if (status == STATUS_OK && job->options->overlap != OVERLAP_KEEP)
         status = plan_overlap(job, error);
+    return status;
+}
+
+static enum status empty_gap(struct job *job, struct range gap, struct error *error)
+{
+    struct sql sql = {0};
+    enum status status;
+
+    sql_add(
+        &sql,
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT set_config(name, '0', true) FROM "
+        "pg_catalog.pg_settings WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'; DELETE FROM %s "
+        "WHERE ",
+        job->table.sql);
+    table_add_where(&sql, &job->table, gap);
+    sql_add(&sql, "; COMMIT");
+    status = pg_run(job->target, sql.text, NULL, error);
+    if (status != STATUS_OK)
+        pg_rollback(job->target);
+    sql_reset(&sql);
+    return status;
+}
+
+enum status job_empty_gaps(struct job *job, struct error *error)
+{
+    enum status status = job_read_ledger(job, error);
+
+    for (size_t i = 1; status == STATUS_OK && i < job->row_count; i++) {
+        struct range gap = {job->rows[i - 1].range.hi, job->rows[i].range.lo};
+
+        if (gap.lo < gap.hi)
+            status = empty_gap(job, gap, error);
+    }
+    return status;
+}
+
+enum status job_check_privileges(struct job *job, struct error *error)
+{
+    bool replaces = job->options->overlap == OVERLAP_REPLACE;
+    struct sql sql = {0};
+    char *missing = NULL;
+    enum status status;
+
+    /* Rights on columns are enough to load them. */
+    sql_add(&sql,
+            "SELECT string_agg(p, ', ') FROM unnest(ARRAY['INSERT', 'SELECT'%s]) p WHERE NOT CASE p WHEN 'DELETE' THEN "
+            "has_table_privilege(%u, p) ELSE has_any_column_privilege(%u, p) END",
+            replaces ? ", 'DELETE'" : "", job->table.oid, job->table.oid);
+    status = pg_value(job->target, sql.text, &missing, error);
+    sql_reset(&sql);
+    if (status == STATUS_OK && missing != NULL) {
+        char *role = pg_identifier(PQuser(pg_conn(job->target)));
+
+        error_set(error, STATUS_SERVER, "target: permission denied: the role needs GRANT %s ON %s TO %s", missing,
+                  job->table.sql, role);
+        free(role);
+        status = error->status;
+    }
+    free(missing);
     return status;
 }
 

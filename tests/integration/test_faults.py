@@ -13,6 +13,7 @@ TOTAL_ROWS = 300_000
 STEP = datetime.timedelta(seconds=10)
 UNTIL = START + (TOTAL_ROWS // HOSTS - 1_000) * STEP
 BEFORE_UNTIL = f"time < '{UNTIL}'"
+STATUS_DATA = 3
 STATUS_TRANSIENT = 5
 
 SOURCES = ("postgres", "ordered", "shuffled")
@@ -265,11 +266,13 @@ def test_two_runs_of_one_job_with_checkpoints_of_their_own(hyperfill, servers, c
     first = backfill.start("--checkpoint", "first.checkpoint")
     time.sleep(chance.uniform(0, 1))
     second = backfill.start("--checkpoint", "second.checkpoint")
-    results = [process.wait(timeout=120) for process in (first, second)]
-    print(*results, sep="\n")
+    statuses = [process.wait(timeout=120).status for process in (first, second)]
+    print(f"ended with {statuses} at {backfill.rows()} rows")
     # Whoever finds the other in its way may give up; what matters is the table, and that the job still ends.
+    assert set(statuses) <= {0, STATUS_DATA}, [first.result(), second.result()]
     assert backfill.rows() <= backfill.rows_expected
-    if 0 not in [result.status for result in results]:
+    # Ranges of a table are independent, and one of two runs always gets through; pieces of a file follow one another.
+    assert 0 in statuses or source_kind != "postgres"
+    if 0 not in statuses:
         backfill.start("--checkpoint", "first.checkpoint").wait(timeout=120, check=0)
     backfill.check()
-    assert [result.status for result in results] == [0, 0]

@@ -899,12 +899,13 @@ def test_password_is_not_in_the_command_line_of_the_process(hyperfill, tmp_path,
         other = "--target" if side == "--source" else "--source"
         given = [f"{side}={conninfo}"] if joined else [side, conninfo]
         process = hyperfill.start("run", *given, other, silent, "--table", "m", "--until", "2024-03-05 00:00:00Z")
-
         listener.settimeout(10)
-        listener.accept()
+        # Held, because a connection that is closed would end the program.
+        connection, _ = listener.accept()
         assert process.running
         with open(f"/proc/{process.pid}/cmdline", "rb") as file:
             line = file.read()
         assert b"hyperfill" in line and SECRET.encode() not in line, line
         process.kill()
+        connection.close()
     assert_no_secret(process.result(), tmp_path)
