@@ -139,15 +139,23 @@ static enum status copy_begin(struct reading *reading, struct error *error)
         return status;
     sql_add(&sql, "COPY (SELECT %s FROM %s WHERE ", source->select_list, source->table->sql);
     table_add_where(&sql, source->table, piece_spec(reading->piece)->place.range);
-    sql_add(&sql, ") TO STDOUT (FORMAT csv)");
+    sql_add(&sql, ") TO STDOUT (FORMAT %s)", source->binary ? "binary" : "csv");
     status = pg_copy_out_begin(pg, sql.text, error);
     sql_reset(&sql);
     return status;
 }
 
-/* The rows to their end, counted on both sides. */
+/* A binary stream without rows: signature, flags, extension length, trailer, in one message. */
+#define BINARY_EMPTY_SIZE 21
+
+/*
+ * The rows to their end, counted on both sides. A binary stream has its header before the first row, in the same
+ * message (DoCopyTo), and its trailer in a message of its own, which is no row; one without rows is a single message
+ * and is dropped.
+ */
 static enum status copy_rows(struct reading *reading, struct error *error)
 {
+    bool binary = reading->session->source->binary;
     struct pg *pg = reading->session->pg;
     int64_t server_rows = -1;
     const char *row;
@@ -155,6 +163,10 @@ static enum status copy_rows(struct reading *reading, struct error *error)
     int size;
 
     while ((status = pg_copy_out_next(pg, &row, &size, &server_rows, error)) == STATUS_OK && size > 0) {
+        if (binary && reading->rows == 0 && size <= BINARY_EMPTY_SIZE) {
+            reading->rows++;
+            continue;
+        }
         if (reading->rows++ == 0)
             piece_set_first_record(reading->piece, (uint32_t)size);
         reading->bytes += size;
@@ -162,6 +174,8 @@ static enum status copy_rows(struct reading *reading, struct error *error)
         if (status != STATUS_OK)
             return status;
     }
+    if (status == STATUS_OK && binary)
+        reading->rows--;
     if (status == STATUS_OK && server_rows != reading->rows)
         return error_set(error, STATUS_TRANSIENT,
                          "the source says it sent %" PRId64 " rows, but %" PRId64

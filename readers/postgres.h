@@ -1,6 +1,9 @@
 /*
  * PostgreSQL and TimescaleDB as a source: one COPY (SELECT …) TO STDOUT a range, in a read-only transaction; works on a
  * hot standby.
+ *
+ * Rows travel in the binary format where the types of both tables are the same built-in ones, else as CSV: neither
+ * server then turns numbers and times into text and back, which costs more than all of our own work.
  */
 #pragma once
 
@@ -11,6 +14,7 @@ struct postgres_source {
     const struct pg_address *address;
     const struct pg_setting *settings;
     const struct table *table; /* the source's */
+    bool binary;               /* the piece's text is a binary COPY stream: header, rows, trailer; else CSV */
     const char *select_list;   /* quoted columns in the order of the target's column list */
 };
 

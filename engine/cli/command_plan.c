@@ -50,6 +50,9 @@ static void print_sides(const struct job *job)
         printf(", TimescaleDB %s", job->table.timescaledb);
     printf("\ntime      \"%s\" %s\n", job->table.time_name, time_type_sql(job->table.time.type));
     print_bounds(job);
+    if (!job->stream)
+        printf("wire      %s\n", job->postgres.binary ? "binary: the columns have the same types on both sides"
+                                                      : "CSV: the types of some column differ, or are not built in");
 }
 
 static void print_layout(const struct job *job)

@@ -116,11 +116,71 @@ static char *column_list(const struct job *job)
     return list.text;
 }
 
+/* Built-in types whose binary form is the same in all versions of the server. */
+static const char *const binary_types[] = {
+    "boolean",
+    "smallint",
+    "integer",
+    "bigint",
+    "real",
+    "double precision",
+    "numeric",
+    "text",
+    "character varying",
+    "character",
+    "date",
+    "timestamp with time zone",
+    "timestamp without time zone",
+    "time without time zone",
+    "interval",
+    "uuid",
+    "bytea",
+    "json",
+    "jsonb",
+    "inet",
+    "cidr",
+    "macaddr",
+};
+
+/* `type` is as format_type writes it: digits in brackets may stand inside, as in "timestamp(3) with time zone". */
+static bool has_binary_form(const char *type)
+{
+    char plain[128];
+    size_t size = 0;
+    bool inside = false;
+
+    for (; *type != '\0' && size < sizeof plain - 1; type++) {
+        inside = inside || *type == '(';
+        if (!inside)
+            plain[size++] = *type;
+        inside = inside && *type != ')';
+    }
+    plain[size] = '\0';
+    for (size_t i = 0; i < sizeof binary_types / sizeof *binary_types; i++)
+        if (strcmp(plain, binary_types[i]) == 0)
+            return true;
+    return false;
+}
+
+/* Whether rows may travel in the binary format: the types of each column are the same on both sides, and known ones. */
+static bool can_be_binary(const struct job *job)
+{
+    for (int i = 0; i < job->column_count; i++) {
+        const struct table_column *source = table_find_column(&job->source_table, job->columns[i]);
+        const struct table_column *target = table_find_column(&job->table, job->columns[i]);
+
+        if (strcmp(source->type, target->type) != 0 || !has_binary_form(target->type))
+            return false;
+    }
+    return true;
+}
+
 static void copy_options_make(struct job *job)
 {
     struct sql text = {0};
 
-    sql_add(&text, "FORMAT csv");
+    job->postgres.binary = !job->stream && can_be_binary(job);
+    sql_add(&text, "FORMAT %s", job->postgres.binary ? "binary" : "csv");
     if (job->stream) {
         const struct dialect *dialect = &job->csv.dialect;
         char one[2] = {0};
