@@ -189,7 +189,6 @@ void signals_finish(struct signals *signals)
     if (write(signals->end_fd, &one, sizeof one) < 0)
         assert(!"an eventfd takes its first number");
     pthread_join(signals->thread, NULL);
-    pthread_sigmask(SIG_SETMASK, &signals->before, NULL);
     close(signals->signal_fd);
     close(signals->end_fd);
     free(signals);

@@ -40,7 +40,8 @@ bool stop_wait(struct stop *stop, int64_t ms, enum stop_level level);
 /*
  * Takes SIGINT and SIGTERM from now on: blocks them in the calling thread (so call it before any other thread starts)
  * and starts a thread that waits for them. The first raises DRAIN, the second ABORT; `notice` is told which, outside of
- * any signal handler. signals_finish ends the thread and restores the mask.
+ * any signal handler. signals_finish ends the thread; the signals stay blocked, so that
+ * one that comes a moment too late does not kill the program on its way out.
  */
 struct signals;
 MUST_CHECK enum status signals_start(struct stop *stop, void (*notice)(enum stop_level level), struct signals **signals,

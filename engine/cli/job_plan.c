@@ -92,6 +92,34 @@ static enum status uncommitted_ranges(struct job *job, struct range **ranges, si
     return STATUS_OK;
 }
 
+/* Rows of the target by its own chunks or partitions, for want of knowing the input's ranges; else all of the window.
+ */
+static enum status count_in_cells(struct job *job, struct error *error)
+{
+    struct range *ranges = calloc(job->table.cell_count + 1, sizeof *ranges);
+    enum status status;
+    size_t count = 0;
+
+    if (ranges == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    for (size_t i = 0; i < job->table.cell_count; i++) {
+        struct range cell = job->table.cells[i];
+
+        cell.lo = cell.lo > job->window.lo ? cell.lo : job->window.lo;
+        cell.hi = cell.hi < job->window.hi ? cell.hi : job->window.hi;
+        /* The chunks of a space partition share their time. */
+        if (cell.lo < cell.hi && (count == 0 || cell.lo >= ranges[count - 1].hi))
+            ranges[count++] = cell;
+    }
+    if (count == 0 || job->table.default_partition) {
+        ranges[0] = job->window;
+        count = 1;
+    }
+    status = overlap_count(job->target, &job->table, ranges, count, &job->overlap, error);
+    free(ranges);
+    return status;
+}
+
 static enum status plan_overlap(struct job *job, struct error *error)
 {
     struct range *ranges = NULL;
@@ -107,7 +135,7 @@ static enum status plan_overlap(struct job *job, struct error *error)
          * piece. */
         if (job->resumed)
             return STATUS_OK;
-        return overlap_count(job->target, &job->table, &job->window, 1, &job->overlap, error);
+        return count_in_cells(job, error);
     }
     status = uncommitted_ranges(job, &ranges, &count, error);
     if (status == STATUS_OK && count > 0)

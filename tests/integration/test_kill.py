@@ -64,13 +64,13 @@ class Backfill:
     def kill_at_random(self, chance, kills, before_round=lambda number: ()):
         """Kills it `kills` times at random moments, each followed by the same command, then lets it complete."""
         hits, rounds, advances = 0, 0, 0
-        reached, fruitless, longest = 0, 0, 1.0
+        reached, fruitless, longest = 0, 0, 0.6
         while hits < kills:
             rounds += 1
             process = self.start(*before_round(rounds))
             # Long enough for progress, on a slow build too; short where the end would come before the last of the kills.
             is_ahead = reached / self.rows_expected > min(0.85, hits / kills * 0.7)
-            time.sleep(chance.uniform(0.05, 0.2 if is_ahead else longest))
+            time.sleep(chance.uniform(0.02, 0.09) if is_ahead else chance.uniform(0.05, longest))
             was_running = process.running
             process.kill()
             status = process.popen.returncode
