@@ -389,6 +389,8 @@ static enum status run_tell_complete(struct run *run, struct error *error)
         return STATUS_OK;
     status = run_rewrite_checkpoint(run, error);
     if (status == STATUS_OK)
+        status = checkpoint_start(run->checkpoint, error);
+    if (status == STATUS_OK)
         status = checkpoint_stop(run->checkpoint, CHECKPOINT_COMPLETE, error);
     return status;
 }

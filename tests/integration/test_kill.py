@@ -70,7 +70,7 @@ class Backfill:
             process = self.start(*before_round(rounds))
             # Long enough for progress, on a slow build too; short where the end would come before the last of the kills.
             is_ahead = reached / self.rows_expected > min(0.85, hits / kills * 0.7)
-            time.sleep(chance.uniform(0.02, 0.09) if is_ahead else chance.uniform(0.05, longest))
+            time.sleep(chance.uniform(0.04, 0.16) if is_ahead else chance.uniform(0.05, longest))
             was_running = process.running
             process.kill()
             status = process.popen.returncode
@@ -106,6 +106,9 @@ def make_backfill(hyperfill, servers, source_kind, target_kind, target_shape=Tru
     arguments = source_arguments(hyperfill, source, source_kind)
     if target_shape is False:
         arguments += ["--time-column", "time", "--range-interval", "2h"]
+    elif source_kind == "postgres":
+        # Small commits, so that a run which is killed early has made some progress all the same.
+        arguments += ["--range-interval", "20m"]
     return Backfill(hyperfill, source, arguments, target)
 
 
