@@ -680,7 +680,7 @@ int main(void)
     };
     int failed;
 
-    alarm(60);
+    alarm(240);
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/job", folder);
     failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -323,6 +323,6 @@ int main(void)
         cmocka_unit_test(test_field),
     };
 
-    alarm(60);
+    alarm(240);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@
 #include "engine/log.h"
 
 #define BLOCK 16384
-#define LIMIT_S 60
+#define LIMIT_S 280
 
 /* cmocka's asserts jump out of the test and cannot be used in other threads. */
 #define CHECK(condition)                                                                                               \

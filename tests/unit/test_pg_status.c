@@ -105,6 +105,6 @@ int main(void)
         cmocka_unit_test(test_growth),
     };
 
-    alarm(60);
+    alarm(240);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -931,6 +931,6 @@ int main(void)
         cmocka_unit_test(test_grown_file),
     };
 
-    alarm(110);
+    alarm(280);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

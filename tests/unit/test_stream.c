@@ -334,6 +334,6 @@ int main(void)
         cmocka_unit_test(test_identity), cmocka_unit_test(test_sample),      cmocka_unit_test(test_ranges),
     };
 
-    alarm(60);
+    alarm(240);
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }
