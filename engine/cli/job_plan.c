@@ -180,6 +180,9 @@ enum status job_empty_gaps(struct job *job, struct error *error)
 {
     enum status status = job_read_ledger(job, error);
 
+    /* Without --until nobody said that all before it is to be the input's. */
+    if (job->window.hi == INT64_MAX)
+        return status;
     for (size_t i = 1; status == STATUS_OK && i < job->row_count; i++) {
         struct range gap = {job->rows[i - 1].range.hi, job->rows[i].range.lo};
 
