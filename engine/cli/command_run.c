@@ -421,7 +421,8 @@ enum status command_run(const struct options *options, struct error *error)
     } else if (status == STATUS_OK) {
         status = run_load(run, error);
     }
-    if (status == STATUS_STOPPED && run->before.exists && run->before.piece_count > 0 && run->append.table == NULL)
+    /* Stopped while still preparing. The file may lag behind what is committed, so that it is there says enough. */
+    if (status == STATUS_STOPPED && (run->before.exists || run->known) && run->append.table == NULL)
         run_hint(run, status);
     signals_finish(run->signals);
     job_close(&run->job);

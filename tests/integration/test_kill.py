@@ -2,6 +2,7 @@
 
 import datetime
 import pathlib
+import re
 import signal
 import time
 
@@ -62,28 +63,29 @@ class Backfill:
         assert self.target.fingerprint("cpu") == self.expected
 
     def kill_at_random(self, chance, kills, before_round=lambda number: ()):
-        """Kills it `kills` times at random moments, each followed by the same command, then lets it complete."""
-        hits, rounds, advances = 0, 0, 0
-        reached, fruitless, longest = 0, 0, 0.6
+        """Kills it `kills` times at random moments, each followed by the same command, then lets it complete.
+
+        Half of the kills come after a random time, which hits the start of a run, and half once a random number of rows
+        was added. So the kills are spread over the backfill however fast program and machine are.
+        """
+        hits, advances, reached = 0, 0, self.rows_seen
         while hits < kills:
-            rounds += 1
-            process = self.start(*before_round(rounds))
-            # Long enough for progress, on a slow build too; short where the end would come before the last of the kills.
-            is_ahead = reached / self.rows_expected > min(0.85, hits / kills * 0.7)
-            time.sleep(chance.uniform(0.04, 0.16) if is_ahead else chance.uniform(0.05, longest))
-            was_running = process.running
+            process = self.start(*before_round(hits + 1))
+            # The rows at which the last kill should come; the rest is for those that are added between look and kill.
+            share = (0.85 * self.rows_expected - reached) / (kills - hits)
+            if share > 0 and (chance.random() < 0.5 or advances <= hits // 3):
+                self.wait_for(process, reached + chance.uniform(0, 2 * share))
+                time.sleep(chance.uniform(0, 0.02))
+            else:
+                time.sleep(chance.uniform(0, 0.12))
             process.kill()
             status = process.popen.returncode
             assert status in (0, -signal.SIGKILL), process.result()
             now = self.progress()
             advances += now > reached
-            fruitless = 0 if now > reached else fruitless + (not is_ahead)
-            if fruitless == 5:
-                fruitless, longest = 0, 2 * longest
             reached = now
             if status == 0:
                 break
-            assert was_running
             hits += 1
         print(f"{hits} kills hit a running process, {advances} times with progress since the last, {reached} rows when the kills ended")
         self.complete()
@@ -92,6 +94,12 @@ class Backfill:
         assert advances >= kills // 4, f"progress in {advances} of {kills} rounds"
         # Complete is complete: once more the same command adds nothing.
         self.complete()
+
+    def wait_for(self, process, rows):
+        """Until the process hears signals and the target has so many rows, or the process is at its end."""
+        wait_for_signals(process)
+        while process.running and self.progress() < rows:
+            time.sleep(0.001)
 
 
 def make_backfill(hyperfill, servers, source_kind, target_kind, target_shape=True, rows=TOTAL_ROWS):
@@ -168,6 +176,15 @@ def test_checkpoint_deleted_between_runs(hyperfill, servers, chance, source_kind
 # ---- Signals
 
 
+def wait_for_signals(process):
+    """Until the process keeps SIGINT for itself: before, as in any program, it is the end without a word."""
+    while process.running:
+        blocked = re.search(r"^SigBlk:\s*(\w+)", pathlib.Path(f"/proc/{process.pid}/status").read_text(), re.MULTILINE)
+        if blocked and int(blocked[1], 16) >> (signal.SIGINT - 1) & 1:
+            return
+        time.sleep(0.001)
+
+
 def check_stopped(result, has_hint=True):
     assert result.status in (0, STOPPED), result
     assert result.status == 0 or not has_hint or "resume" in result.stderr or "same command" in result.stderr, result
@@ -181,7 +198,8 @@ def test_first_interrupt_commits_what_is_in_flight(hyperfill, servers, chance, s
     stops, advances, reached = 0, 0, 0
     for _ in range(8):
         process = backfill.start()
-        time.sleep(chance.uniform(0.05, 0.7))
+        # Rows of several pieces are added behind the signal, so the steps are small.
+        backfill.wait_for(process, reached + chance.uniform(-0.03, 0.08) * backfill.rows_expected)
         process.signal(signal.SIGINT)
         result = process.wait(timeout=30)
         now = backfill.progress()
@@ -205,7 +223,7 @@ def test_second_interrupt_aborts(hyperfill, servers, chance, source_kind):
     stops = 0
     for _ in range(8):
         process = backfill.start()
-        time.sleep(chance.uniform(0.05, 0.7))
+        backfill.wait_for(process, backfill.rows_seen + chance.uniform(-0.03, 0.08) * backfill.rows_expected)
         process.signal(signal.SIGINT)
         time.sleep(chance.uniform(0, 0.03))
         process.signal(signal.SIGINT)
@@ -255,7 +273,8 @@ def test_hint_also_before_rows_flow(hyperfill, servers, chance, source_kind):
     process.kill()
     for _ in range(6):
         process = backfill.start()
-        time.sleep(chance.uniform(0.02, 0.12))
+        wait_for_signals(process)
+        time.sleep(chance.uniform(0, 0.1))
         process.signal(signal.SIGINT)
         result = process.wait(timeout=30, check=STOPPED)
         check_stopped(result)
