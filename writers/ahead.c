@@ -106,14 +106,15 @@ static enum status create_chunk(struct append_session *session, struct range cel
     return status;
 }
 
-static enum status copy_record(struct append_session *session, const char *record, uint32_t size, struct error *error)
+static enum status copy_record(struct append_session *session, const struct append_input *input, const char *record,
+                               uint32_t size, struct error *error)
 {
     const struct append_target *target = session->target;
     struct sql sql = {0};
     enum status status;
     int64_t rows;
 
-    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", target->table->sql, target->column_list, target->copy_options);
+    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", target->table->sql, input->column_list, input->copy_options);
     status = pg_copy_in_begin(session->pg, sql.text, error);
     sql_reset(&sql);
     if (status == STATUS_OK)
@@ -166,13 +167,13 @@ static enum status empty_and_commit(struct append_session *session, struct error
 }
 
 /* Whatever the record has against it, the piece's own COPY will say so. */
-static enum status make_by_record(struct append_session *session, const char *record, uint32_t size,
-                                  struct error *error)
+static enum status make_by_record(struct append_session *session, const struct append_input *input, const char *record,
+                                  uint32_t size, struct error *error)
 {
     enum status status = pg_run(session->pg, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL, error);
 
     if (status == STATUS_OK)
-        status = copy_record(session, record, size, error);
+        status = copy_record(session, input, record, size, error);
     if (status == STATUS_OK)
         status = empty_and_commit(session, error);
     pg_rollback(session->pg);
@@ -196,7 +197,7 @@ enum status ahead_make(struct append_session *session, struct piece *piece, cons
         if (status != STATUS_OK)
             return status;
         if (size > 0 && size <= first->size && size <= RECORD_SIZE_MAX)
-            status = make_by_record(session, first->data, size, &reason);
+            status = make_by_record(session, append_input_of(session, piece), first->data, size, &reason);
     }
     if (status == STATUS_STOPPED || (status != STATUS_OK && !pg_connected(session->pg))) {
         *error = reason;

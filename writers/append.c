@@ -89,6 +89,14 @@ static enum status append_open(void *target, struct pipeline *pipeline, void **o
     return STATUS_OK;
 }
 
+const struct append_input *append_input_of(const struct append_session *session, const struct piece *piece)
+{
+    size_t index = (size_t)piece_spec(piece)->input;
+
+    assert(index < session->target->input_count);
+    return &session->target->inputs[index];
+}
+
 static enum status next_text(struct attempt *attempt, struct error *error)
 {
     struct append_session *session = attempt->session;
@@ -170,10 +178,11 @@ static enum status copy_piece(struct attempt *attempt, int64_t *rows, struct err
 {
     struct append_session *session = attempt->session;
     const struct append_target *target = session->target;
+    const struct append_input *input = append_input_of(session, attempt->piece);
     struct sql sql = {0};
     enum status status;
 
-    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", target->table->sql, target->column_list, target->copy_options);
+    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", target->table->sql, input->column_list, input->copy_options);
     status = pg_copy_in_begin(session->pg, sql.text, error);
     sql_reset(&sql);
     if (status != STATUS_OK)
@@ -236,19 +245,20 @@ static void describe_failure(struct attempt *attempt, struct error *error)
 {
     struct append_session *session = attempt->session;
     const struct append_target *target = session->target;
+    const char *input_name = append_input_of(session, attempt->piece)->name;
     char range[TABLE_RANGE_TEXT_MAX];
     int64_t line;
 
     if (attempt->reader_failed)
         return;
     if (attempt->copying && error->status == STATUS_DATA) {
-        snprintf(error->input, sizeof error->input, "%s", target->input_name);
+        snprintf(error->input, sizeof error->input, "%s", input_name);
         line = locate_context_line(pg_last_context(session->pg), target->table->name);
         if (attempt->spec->replayable && line > 0)
             locate_record(session, attempt->piece, line, error);
     }
     error_prefix(error, "%s %s from %s", target->table->sql,
-                 table_range_text(target->table, attempt->spec->place.range, range), target->input_name);
+                 table_range_text(target->table, attempt->spec->place.range, range), input_name);
 }
 
 static enum status append_write(void *opened, struct piece *piece, struct write_result *result, struct error *error)

@@ -16,6 +16,14 @@
 
 enum overlap_rule { OVERLAP_RULE_ERROR, OVERLAP_RULE_REPLACE, OVERLAP_RULE_KEEP };
 
+/* What the rows of one input look like; borrowed. */
+struct append_input {
+    const char *name;         /* for messages: file name, "standard input", or the source table */
+    const char *column_list;  /* quoted, comma separated: the order of the CSV fields */
+    const char *copy_options; /* "FORMAT csv, DELIMITER ';', …" */
+    char quote, escape;       /* to find records in the text of a piece */
+};
+
 /* Shared by all writer sessions; lives as long as the pipeline. */
 struct append_target {
     const struct pg_address *address;
@@ -23,12 +31,10 @@ struct append_target {
     const struct ledger *ledger;
     const struct table *table;
     enum overlap_rule overlap;
-    const char *copy_options; /* "FORMAT csv, DELIMITER ';', …" */
-    const char *column_list;  /* quoted, comma separated: the order of the CSV fields */
-    const char *input_name;   /* for messages: file name, "standard input", or the source table */
-    char quote, escape;       /* to find lines in a failed piece */
-    pthread_mutex_t mutex;    /* guards made */
-    struct range *made;       /* cells that exist for sure: known at start or made by us */
+    const struct append_input *inputs; /* by piece_spec.input */
+    size_t input_count;
+    pthread_mutex_t mutex; /* guards made */
+    struct range *made;    /* cells that exist for sure: known at start or made by us */
     size_t made_count, made_room;
     bool ahead; /* make chunks ahead: set by init, switched off when it turns out to be impossible */
 };

@@ -14,6 +14,9 @@ struct append_session {
     struct packer *packer;
 };
 
+/* The input of a piece. */
+const struct append_input *append_input_of(const struct append_session *session, const struct piece *piece);
+
 /* Whether some cell that exists holds all of the range. */
 bool ahead_known(struct append_target *target, struct range range);
 

@@ -175,11 +175,11 @@ static void add_shown(struct error *error, const struct walk *walk)
 
 void locate_record(struct append_session *session, struct piece *piece, int64_t line, struct error *error)
 {
-    const struct append_target *target = session->target;
+    const struct append_input *input = append_input_of(session, piece);
     struct stats *stats = pipeline_stats(session->pipeline);
     struct walk walk = {
-        .quote = target->quote,
-        .escape = target->escape == target->quote ? '\0' : target->escape,
+        .quote = input->quote,
+        .escape = input->escape == input->quote ? '\0' : input->escape,
     };
     struct cursor cursor = {0};
     struct span span;

@@ -343,6 +343,13 @@ static enum status run_close(struct run *run, enum status status, struct error *
 static enum status run_load(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
+    struct append_input input = {
+        .name = job->stream ? job->csv.name : job->source_table.sql,
+        .column_list = job->column_list,
+        .copy_options = job->copy_options,
+        .quote = job->stream ? job->csv.dialect.quote : '"',
+        .escape = job->stream ? job->csv.dialect.escape : '"',
+    };
     enum status status;
 
     run_tell_checkpoint(run);
@@ -362,11 +369,8 @@ static enum status run_load(struct run *run, struct error *error)
         .overlap = job->options->overlap == OVERLAP_REPLACE ? OVERLAP_RULE_REPLACE
                    : job->options->overlap == OVERLAP_KEEP  ? OVERLAP_RULE_KEEP
                                                             : OVERLAP_RULE_ERROR,
-        .copy_options = job->copy_options,
-        .column_list = job->column_list,
-        .input_name = job->stream ? job->csv.name : job->source_table.sql,
-        .quote = job->stream ? job->csv.dialect.quote : '"',
-        .escape = job->stream ? job->csv.dialect.escape : '"',
+        .inputs = &input,
+        .input_count = 1,
     };
     status = append_target_init(&run->append, error);
     if (status == STATUS_OK) {
