@@ -46,7 +46,8 @@ struct pipeline {
     int64_t failures_in_row;
     struct failed_range *failed;
     size_t failed_count, failed_room;
-    struct input_position floor; /* no frontier beyond it */
+    int64_t streaming;             /* readers of a stream that are not at their end */
+    struct input_position *floors; /* by input: no frontier beyond it */
 };
 
 struct stop *pipeline_stop(struct pipeline *pipeline)
@@ -69,6 +70,11 @@ int pipeline_writers(const struct pipeline *pipeline)
     return pipeline->spec->writers;
 }
 
+int pipeline_readers(const struct pipeline *pipeline)
+{
+    return pipeline->spec->readers;
+}
+
 int pipeline_hungry(struct pipeline *pipeline)
 {
     return queue_waiting(pipeline->queue);
@@ -79,19 +85,20 @@ int64_t pipeline_queued_blocks(struct pipeline *pipeline)
     return queue_blocks(pipeline->queue);
 }
 
-bool pipeline_range_busy(struct pipeline *pipeline, int32_t input, int64_t lo)
+bool pipeline_range_busy(struct pipeline *pipeline, int64_t lo)
 {
-    return queue_has_range(pipeline->queue, input, lo);
+    return queue_has_range(pipeline->queue, lo);
 }
 
 struct input_position pipeline_frontier(struct pipeline *pipeline, const struct piece *piece)
 {
+    const struct input_position *floor = &pipeline->floors[piece_spec(piece)->input];
     struct input_position position = piece_spec(piece)->open;
 
     position = queue_frontier(pipeline->queue, piece, position);
     pthread_mutex_lock(&pipeline->mutex);
-    if (pipeline->floor.offset < position.offset)
-        position = pipeline->floor;
+    if (floor->offset < position.offset)
+        position = *floor;
     pthread_mutex_unlock(&pipeline->mutex);
     return position;
 }
@@ -121,9 +128,12 @@ static bool pipeline_range_failed(struct pipeline *pipeline, int32_t input, int6
 /* The piece will not be committed by this run. */
 static void pipeline_lower_floor(struct pipeline *pipeline, const struct piece *piece)
 {
+    const struct piece_spec *spec = piece_spec(piece);
+    struct input_position *floor = &pipeline->floors[spec->input];
+
     pthread_mutex_lock(&pipeline->mutex);
-    if (piece_spec(piece)->first.offset < pipeline->floor.offset)
-        pipeline->floor = piece_spec(piece)->first;
+    if (spec->first.offset < floor->offset)
+        *floor = spec->first;
     pthread_mutex_unlock(&pipeline->mutex);
 }
 
@@ -200,8 +210,8 @@ static void pipeline_committed(struct pipeline *pipeline, struct piece *piece, c
         stats_add(&stats->bytes_done, result->piece_bytes);
         stats_add(&stats->pieces_done, 1);
     }
-    /* A range of a stream is counted when it is begun: only the end of the input tells that it is whole. */
-    if (!pipeline->spec->stream || piece_spec(piece)->begin == 0)
+    /* A range of a stream is counted when it is begun: only the end of all inputs tells that it is whole. */
+    if (!pipeline->spec->stream || result->first_of_range)
         stats_add(&stats->ranges_done, 1);
     pthread_mutex_lock(&pipeline->mutex);
     pipeline->failures_in_row = 0;
@@ -371,6 +381,18 @@ static void read_tasks(struct pipeline *pipeline, void *session)
     }
 }
 
+/* The last one closes the queue. One that failed never comes here, so that nothing counts as complete. */
+static void stream_ended(struct pipeline *pipeline)
+{
+    bool last;
+
+    pthread_mutex_lock(&pipeline->mutex);
+    last = --pipeline->streaming == 0;
+    pthread_mutex_unlock(&pipeline->mutex);
+    if (last)
+        queue_close(pipeline->queue);
+}
+
 static void *reader_main(void *argument)
 {
     struct pipeline *pipeline = argument;
@@ -386,7 +408,7 @@ static void *reader_main(void *argument)
     } else if (spec->reader->stream(session, &error) != STATUS_OK) {
         pipeline_fail(pipeline, &error);
     } else {
-        queue_close(pipeline->queue);
+        stream_ended(pipeline);
     }
     spec->reader->close(session);
     return NULL;
@@ -397,10 +419,17 @@ static enum status pipeline_init(struct pipeline *pipeline, const struct pipelin
     int64_t block_size = spec->memory_bytes / BLOCKS_WANTED;
     enum status status;
 
-    *pipeline = (struct pipeline){.spec = spec, .floor = {.offset = INT64_MAX}};
+    int32_t inputs = spec->stream && spec->inputs > 0 ? spec->inputs : 1;
+
+    *pipeline = (struct pipeline){.spec = spec, .streaming = spec->readers};
     error_reset(&pipeline->error);
     error_reset(&pipeline->failure);
     pthread_mutex_init(&pipeline->mutex, NULL);
+    pipeline->floors = calloc((size_t)inputs, sizeof *pipeline->floors);
+    if (pipeline->floors == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    for (int32_t i = 0; i < inputs; i++)
+        pipeline->floors[i].offset = INT64_MAX;
     if (block_size < BLOCK_MIN)
         block_size = BLOCK_MIN;
     if (block_size > BLOCK_MAX)
@@ -465,6 +494,7 @@ out:
     pool_free(pipeline.pool);
     pthread_mutex_destroy(&pipeline.mutex);
     free(pipeline.failed);
+    free(pipeline.floors);
     free(threads);
     return status;
 }

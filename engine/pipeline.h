@@ -3,7 +3,7 @@
  *
  *     addressable:  task list ─► reader ─┐                      ┌─► writer ─► commit hook
  *                       ▲                ├─► queue of pieces ───┤
- *     stream:       one reader (router) ─┘   (one writer a      └─► writer ─► commit hook
+ *     stream:       reader (router) ─────┘   (one writer a      └─► writer ─► commit hook
  *                       └── failed, again later ──range)──────────────┘
  *
  * Transient failures are tried again, with decorrelated jitter and within a time budget; a range that keeps failing, or
@@ -33,13 +33,14 @@ struct reader_ops {
      * the piece carries the outcome. Must reconnect by itself when its connection is gone; need not retry.
      */
     void (*read)(void *session, struct piece *piece);
-    /* Stream: reads the input to its end and gives whole pieces to pipeline_submit. Its failure ends the run. */
+    /* Stream: reads inputs until none is left and gives whole pieces to pipeline_submit. Its failure ends the run. */
     enum status (*stream)(void *session, struct error *error);
     void (*close)(void *session); /* NULL is fine */
 };
 
 struct write_result {
     bool already; /* was committed before: by an earlier run, another process, or a commit whose answer was lost */
+    bool first_of_range; /* no piece of the range, of whichever input, was there before */
     int64_t rows; /* rows and CSV bytes that this range of this input has in the ledger now, all pieces together */
     int64_t bytes;
     int64_t piece_rows; /* of this piece alone; 0 if already */
@@ -58,6 +59,7 @@ struct writer_ops {
 
 struct pipeline_spec {
     bool stream;
+    int32_t inputs; /* streams: how many; pieces have numbers below it */
     const struct reader_ops *reader;
     void *source;
     int readers;
@@ -91,6 +93,7 @@ struct stop *pipeline_stop(struct pipeline *pipeline);
 struct stats *pipeline_stats(struct pipeline *pipeline);
 struct pool *pipeline_pool(struct pipeline *pipeline);
 int pipeline_writers(const struct pipeline *pipeline);
+int pipeline_readers(const struct pipeline *pipeline);
 
 /*
  * A stream's reader hands over a whole piece, its own hold included. Never waits: memory was counted when its blocks
@@ -104,10 +107,10 @@ int pipeline_hungry(struct pipeline *pipeline);
 /* Bytes of CSV text in pieces that are submitted and not yet committed or dropped; and pieces of one range among them.
  */
 int64_t pipeline_queued_blocks(struct pipeline *pipeline);
-bool pipeline_range_busy(struct pipeline *pipeline, int32_t input, int64_t lo);
+bool pipeline_range_busy(struct pipeline *pipeline, int64_t lo);
 
 /*
- * Streams: the position before which everything is committed, once `piece` itself is: what is written into the ledger
- * with it.
+ * Streams: the position in its input before which everything is committed, once `piece` itself is: what is written
+ * into the ledger with it.
  */
 struct input_position pipeline_frontier(struct pipeline *pipeline, const struct piece *piece);

@@ -83,11 +83,10 @@ enum status queue_push(struct queue *queue, struct piece *piece, int64_t blocks,
 
 static bool same_range(const struct piece *one, const struct piece *other)
 {
-    return piece_spec(one)->input == piece_spec(other)->input &&
-           piece_spec(one)->place.range.lo == piece_spec(other)->place.range.lo;
+    return piece_spec(one)->place.range.lo == piece_spec(other)->place.range.lo;
 }
 
-/* Whether a piece of the same range stands before the entry: it must be committed first. */
+/* Whether a piece of the same range, of whichever input, stands before the entry: it must be committed first. */
 static bool queue_is_blocked(const struct queue *queue, const struct entry *entry)
 {
     for (const struct entry *other = queue->first; other != entry; other = other->next)
@@ -218,23 +217,28 @@ int64_t queue_blocks(struct queue *queue)
     return blocks;
 }
 
-bool queue_has_range(struct queue *queue, int32_t input, int64_t lo)
+bool queue_has_range(struct queue *queue, int64_t lo)
 {
     bool found = false;
 
     pthread_mutex_lock(&queue->mutex);
     for (struct entry *entry = queue->first; entry != NULL && !found; entry = entry->next)
-        found = piece_spec(entry->piece)->input == input && piece_spec(entry->piece)->place.range.lo == lo;
+        found = piece_spec(entry->piece)->place.range.lo == lo;
     pthread_mutex_unlock(&queue->mutex);
     return found;
 }
 
 struct input_position queue_frontier(struct queue *queue, const struct piece *except, struct input_position own)
 {
+    int32_t input = piece_spec(except)->input;
+
     pthread_mutex_lock(&queue->mutex);
-    for (struct entry *entry = queue->first; entry != NULL; entry = entry->next)
-        if (entry->piece != except && piece_spec(entry->piece)->first.offset < own.offset)
-            own = piece_spec(entry->piece)->first;
+    for (struct entry *entry = queue->first; entry != NULL; entry = entry->next) {
+        const struct piece_spec *spec = piece_spec(entry->piece);
+
+        if (entry->piece != except && spec->input == input && spec->first.offset < own.offset)
+            own = spec->first;
+    }
     pthread_mutex_unlock(&queue->mutex);
     return own;
 }

@@ -38,7 +38,7 @@ void queue_drop_range(struct queue *queue, int32_t input, int64_t lo);
 int queue_waiting(struct queue *queue);   /* writers in queue_pop that find nothing */
 int64_t queue_count(struct queue *queue); /* queued and in flight */
 int64_t queue_blocks(struct queue *queue);
-bool queue_has_range(struct queue *queue, int32_t input, int64_t lo);
+bool queue_has_range(struct queue *queue, int64_t lo);
 
-/* The lowest of `own` and the first positions of all other pieces in the books. */
+/* The lowest of `own` and the first positions of all other pieces of the same input in the books. */
 struct input_position queue_frontier(struct queue *queue, const struct piece *except, struct input_position own);

@@ -171,8 +171,8 @@ static enum status route_window(struct router *router, struct error *error)
         status = run_flush(router, error);
     stats_add(&router->stats->rows_skipped, router->skipped);
     router->skipped = 0;
-    atomic_store_explicit(&router->stats->input_offset, input->window.offset + (int64_t)router->at,
-                          memory_order_relaxed);
+    stats_add(&router->stats->input_offset, input->window.offset + (int64_t)router->at - router->shown);
+    router->shown = input->window.offset + (int64_t)router->at;
     return status;
 }
 
@@ -214,12 +214,10 @@ static enum status router_run(struct router *router, struct error *error)
     return status;
 }
 
-/* ---- As a reader of the pipeline ---- */
+/* ---- As a reader of the pipeline: one router for each input ---- */
 
-static void router_free(void *session)
+static void router_free(struct router *router)
 {
-    struct router *router = session;
-
     if (router == NULL)
         return;
     while (router->spare != NULL) {
@@ -239,11 +237,11 @@ static int64_t clamp(int64_t value, int64_t low, int64_t high)
     return value < low ? low : value > high ? high : value;
 }
 
-static enum status router_open(void *opaque, struct pipeline *pipeline, void **session, struct error *error)
+static enum status router_create(const struct stream_source *source, struct pipeline *pipeline, struct router **result,
+                                 struct error *error)
 {
-    const struct stream_source *source = opaque;
     struct router *router = calloc(1, sizeof *router);
-    int64_t pool_bytes;
+    int64_t pool_bytes, readers = pipeline_readers(pipeline);
     enum status status;
 
     if (router == NULL)
@@ -255,10 +253,12 @@ static enum status router_open(void *opaque, struct pipeline *pipeline, void **s
     router->stats = pipeline_stats(pipeline);
     router->block_size = pool_block_size(router->pool);
     pool_bytes = pool_block_count(router->pool) * router->block_size;
-    router->piece_max = clamp(pool_bytes / (pipeline_writers(pipeline) + 2) / 2, PIECE_MAX_LEAST, PIECE_MAX);
+    router->piece_max = clamp(pool_bytes / (pipeline_writers(pipeline) + 1 + readers) / 2, PIECE_MAX_LEAST, PIECE_MAX);
     router->piece_min = router->piece_max / PIECE_MIN_SHARE;
-    router->record_max = clamp(source->memory_bytes / 4, RECORD_MAX_LEAST, clamp(pool_bytes / 2, 0, INT32_MAX));
-    router->run_max = (size_t)clamp(pool_bytes / RUN_SHARE, 1, RUN_MAX);
+    /* What all readers have in hand at once, without a piece that could be written, must leave blocks for others. */
+    router->record_max =
+        clamp(source->memory_bytes / 4, RECORD_MAX_LEAST, clamp(pool_bytes / 2 / readers, 0, INT32_MAX));
+    router->run_max = (size_t)clamp(pool_bytes / RUN_SHARE / readers, 1, RUN_MAX);
     cutter_init(&router->cutter, source->dialect.quote, source->dialect.escape);
     router->cutter.line_end = source->line_end;
     record_times_init(&router->times, source);
@@ -269,25 +269,59 @@ static enum status router_open(void *opaque, struct pipeline *pipeline, void **s
         router_free(router);
         return status;
     }
-    atomic_store(&router->stats->input_size, source->size);
-    *session = router;
+    *result = router;
     return STATUS_OK;
 }
 
-static enum status router_stream(void *session, struct error *error)
+static enum status route_input(const struct stream_source *source, struct pipeline *pipeline, struct error *error)
 {
-    struct router *router = session;
-    enum status status;
+    struct router *router = NULL;
+    enum status status = router_create(source, pipeline, &router, error);
 
-    atomic_fetch_add(&router->stats->readers_active, 1);
-    status = router_run(router, error);
-    atomic_fetch_sub(&router->stats->readers_active, 1);
+    if (status == STATUS_OK)
+        status = router_run(router, error);
+    router_free(router);
+    return status;
+}
+
+/* Of one reader thread. */
+struct stream_session {
+    struct stream_set *set;
+    struct pipeline *pipeline;
+};
+
+static enum status stream_begin(void *opaque, struct pipeline *pipeline, void **result, struct error *error)
+{
+    struct stream_session *session = malloc(sizeof *session);
+
+    if (session == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    *session = (struct stream_session){.set = opaque, .pipeline = pipeline};
+    *result = session;
+    return STATUS_OK;
+}
+
+static enum status stream_run(void *opaque, struct error *error)
+{
+    struct stream_session *session = opaque;
+    struct stats *stats = pipeline_stats(session->pipeline);
+    enum status status = STATUS_OK;
+
+    atomic_fetch_add(&stats->readers_active, 1);
+    while (status == STATUS_OK) {
+        size_t index = atomic_fetch_add(&session->set->next, 1);
+
+        if (index >= session->set->count)
+            break;
+        status = route_input(&session->set->sources[index], session->pipeline, error);
+    }
+    atomic_fetch_sub(&stats->readers_active, 1);
     return status;
 }
 
 const struct reader_ops stream_reader = {
     .name = "csv",
-    .open = router_open,
-    .stream = router_stream,
-    .close = router_free,
+    .open = stream_begin,
+    .stream = stream_run,
+    .close = free,
 };

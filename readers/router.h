@@ -1,6 +1,7 @@
 /*
  * The router of a stream input: one thread that cuts it into records and appends each to the bucket of its range; and
- * its housekeeping, which turns buckets into pieces and keeps within the memory.
+ * its housekeeping, which turns buckets into pieces and keeps within the memory. Routers of several inputs share the
+ * pool: what each gathers is bounded by its share.
  *
  *     input ─► cutter ─► time ─► run ─► bucket ─► piece ─► pipeline
  *                         of records of one bucket
@@ -39,6 +40,7 @@ struct router {
     size_t run_max;
     int64_t record_max; /* a larger one is refused: it must fit into the pool while another piece is being written */
     int64_t skipped;    /* rows outside the window of time, not yet in the stats */
+    int64_t shown;      /* how far the stats know the input to be read */
     /* Order of the input: turns to buckets that were not among the recent ones, and how many of these had rows before.
      */
     struct bucket *recent[RECENT_COUNT];

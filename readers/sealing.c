@@ -103,7 +103,7 @@ static struct bucket *choose_for_idle(const struct router *router)
             continue;
         if (bucket->bytes < router->piece_min && (!is_cold(router, bucket) || is_disordered(router)))
             continue;
-        if (!pipeline_range_busy(router->pipeline, router->source->input, bucket->place.range.lo))
+        if (!pipeline_range_busy(router->pipeline, bucket->place.range.lo))
             best = bucket;
     }
     return best;
@@ -147,7 +147,7 @@ static struct bucket *choose_for_room(const struct router *router)
 
         if (weight * 2 <= best_weight)
             continue;
-        if (!pipeline_range_busy(router->pipeline, router->source->input, bucket->place.range.lo))
+        if (!pipeline_range_busy(router->pipeline, bucket->place.range.lo))
             weight *= 2;
         if (weight > best_weight) {
             best = bucket;
@@ -201,11 +201,24 @@ static enum status wait_for_block(struct router *router, struct block **block, s
     return STATUS_OK;
 }
 
+/* Whether the router has gathered all that is its part of the pool while others read as well. */
+static bool has_share(const struct router *router)
+{
+    int32_t readers = atomic_load(&router->stats->readers_active);
+    int64_t blocks = 0;
+
+    if (readers <= 1)
+        return false;
+    for (const struct bucket *bucket = router->buckets.first; bucket != NULL; bucket = bucket->next)
+        blocks += bucket_blocks(bucket);
+    return blocks >= pool_block_count(router->pool) / readers;
+}
+
 static enum status find_block(struct router *router, struct block **block, struct error *error)
 {
     enum status status = STATUS_OK;
 
-    while (status == STATUS_OK && (*block = pool_try(router->pool)) == NULL) {
+    while (status == STATUS_OK && (has_share(router) || (*block = pool_try(router->pool)) == NULL)) {
         struct bucket *bucket = router->buckets.first;
         struct bucket *for_idle = pipeline_hungry(router->pipeline) > 0 ? choose_for_idle(router) : NULL;
 

@@ -190,6 +190,8 @@ static enum status source_open_fd(struct stream_source *source, struct error *er
         return error_set(error, STATUS_USAGE, "%s is a folder: name the files in it", source->path);
     source->seekable = !standard && S_ISREG(facts.st_mode);
     source->size = source->seekable ? facts.st_size : -1;
+    source->device = facts.st_dev;
+    source->inode = facts.st_ino;
     source->mtime_ns = facts.st_mtim.tv_sec * INT64_C(1000000000) + facts.st_mtim.tv_nsec;
     return STATUS_OK;
 }
@@ -216,6 +218,12 @@ enum status stream_open(struct stream_source *source, struct error *error)
         status = header_parse(source, text, record_text_size(text, size), error);
         if (status == STATUS_OK)
             status = header_check(source, error);
+    }
+    /* A file can be read again; of many files the heads would be a lot. */
+    if (source->seekable) {
+        free(source->head);
+        source->head = NULL;
+        source->head_size = 0;
     }
     return status;
 }

@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "engine/pipeline.h"
 #include "engine/timevalue.h"
 #include "readers/cutter.h"
@@ -29,6 +31,7 @@ struct stream_source {
     bool seekable;    /* a file that is named; standard input and pipes never are */
     int64_t size;     /* of a file that can seek, at the opening; else -1 */
     int64_t mtime_ns; /* its time of change, at the opening */
+    uint64_t device, inode;
     struct dialect dialect;
     enum line_end line_end; /* of the first record, to which the rest is held; unknown if that has none */
     char **header;          /* names from the header line, NULL without one */
@@ -83,5 +86,12 @@ MUST_CHECK enum status stream_sample(struct stream_source *source, struct stream
  */
 MUST_CHECK enum status stream_ranges(struct stream_source *source, struct range **ranges, size_t *count,
                                      struct stop *stop, struct error *error);
+
+/* The inputs of a job, which reader threads take one after the other; the pipeline's `source`. */
+struct stream_set {
+    struct stream_source *sources; /* the i-th has input == i */
+    size_t count;
+    atomic_size_t next;
+};
 
 extern const struct reader_ops stream_reader;

@@ -215,17 +215,16 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
     struct append_session *session = attempt->session;
     const struct append_target *target = session->target;
     struct input_position frontier = {0};
-    bool first_of_range;
     int64_t stored = 0;
     enum status status;
 
     if (attempt->spec->replayable)
         frontier = pipeline_frontier(session->pipeline, attempt->piece);
-    status = ledger_begin(session->pg, target->ledger, attempt->spec, &frontier, &result->already, &first_of_range,
-                          &result->rows, &result->bytes, error);
+    status = ledger_begin(session->pg, target->ledger, attempt->spec, &frontier, &result->already,
+                          &result->first_of_range, &result->rows, &result->bytes, error);
     if (status != STATUS_OK || result->already)
         return status;
-    if (first_of_range)
+    if (result->first_of_range)
         status = heed_overlap(attempt, error);
     if (status == STATUS_OK && attempt->span.size > 0)
         status = copy_piece(attempt, &stored, error);

@@ -91,6 +91,16 @@ static void add_insert(struct sql *sql, const struct ledger *ledger, const struc
             ledger->piece_table, ledger->job, piece->place.range.lo, piece->input);
 }
 
+/*
+ * Whether a piece is the first of its range must not be asked by two inputs at once. A statement of its own: what
+ * follows must see what was committed while this one waited. The key space is that of one-number advisory locks.
+ */
+static void add_range_lock(struct sql *sql, const struct ledger *ledger, const struct piece_spec *piece)
+{
+    sql_add(sql, "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('%s', " INT64_TEXT ")); ",
+            ledger->job, piece->place.range.lo);
+}
+
 /* A later piece: moves the mark from exactly its begin. */
 static void add_update(struct sql *sql, const struct ledger *ledger, const struct piece_spec *piece,
                        const struct input_position *frontier)
@@ -151,6 +161,8 @@ enum status ledger_begin(struct pg *pg, const struct ledger *ledger, const struc
     *rows = *bytes = 0;
     /* Whatever the database's default: a statement must see what was committed while the one before it waited. */
     sql_add(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ");
+    if (piece->begin == 0 && ledger->shared)
+        add_range_lock(&sql, ledger, piece);
     if (piece->begin == 0)
         add_insert(&sql, ledger, piece, frontier);
     else

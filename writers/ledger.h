@@ -17,6 +17,7 @@ struct ledger {
     char *schema;                  /* as given, unquoted */
     char *job_table, *piece_table; /* quoted and qualified */
     char job[33];                  /* id: hash of the fingerprint, hex */
+    bool shared;                   /* several inputs may have rows of one range */
 };
 
 void ledger_init(struct ledger *ledger, const char *schema, const char *job);
@@ -78,8 +79,8 @@ MUST_CHECK enum status ledger_read(struct pg *pg, const struct ledger *ledger, s
  * First statement of a piece's transaction, sent together with BEGIN: moves the mark from piece->begin to piece->end.
  * *already is set when the mark is at or beyond the end: somebody committed it; *rows and *bytes then hold the ledger's
  * numbers. *first_of_range tells that no piece of the range, of any input of the job, was committed before. A mark that
- * is somewhere else is STATUS_DATA: two different readings of one input. For first_of_range of stream sources with
- * several inputs the row of the range is locked by an advisory transaction lock.
+ * is somewhere else is STATUS_DATA: two different readings of one input. If the ledger is
+ * `shared`, an advisory transaction lock on (job, range) is held from before this is decided to the end.
  */
 MUST_CHECK enum status ledger_begin(struct pg *pg, const struct ledger *ledger, const struct piece_spec *piece,
                                     const struct input_position *frontier, bool *already, bool *first_of_range,

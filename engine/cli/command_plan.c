@@ -33,7 +33,7 @@ static void print_sides(const struct job *job)
     char size[NUMBER_TEXT_MAX], count[NUMBER_TEXT_MAX];
 
     if (job->stream) {
-        printf("source    CSV %s", job->csv.name);
+        printf("source    CSV %s", job->name);
         if (job->sample.input_bytes > 0)
             printf(", %s", size_format(job->sample.input_bytes, size));
         if (job->sample.records > 1)

@@ -83,7 +83,7 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
     texts[state.text_count++] = (struct checkpoint_text){(char *)"layout", job->layout_text};
     /* For people only; a host may get another name. */
     texts[state.text_count++] =
-        (struct checkpoint_text){(char *)"reads", job->stream ? (char *)job->csv.name : job->source_address.display};
+        (struct checkpoint_text){(char *)"reads", job->stream ? job->name : job->source_address.display};
     texts[state.text_count++] = (struct checkpoint_text){(char *)"writes", job->target_address.display};
     state.texts = texts;
     state.runs = run->before.runs;
@@ -128,8 +128,11 @@ static enum status run_check_rivals(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
     char *other = NULL;
-    enum status status;
+    bool exists;
+    enum status status = ledger_exists(job->target, &job->ledger, &exists, error);
 
+    if (status != STATUS_OK || !exists)
+        return status;
     status = ledger_find_rival(job->target, &job->ledger, job->table.oid, job->source_key, job->window, &other, error);
     if (status == STATUS_OK && other != NULL)
         status =
@@ -173,6 +176,26 @@ static bool run_confirm(const struct run *run)
     return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
+/* Several inputs may have rows of one range; the ledger's rows are sorted. */
+static int64_t ranges_before(const struct job *job)
+{
+    int64_t count = 0;
+
+    for (size_t i = 0; i < job->row_count; i++)
+        count += i == 0 || job->rows[i].range.lo != job->rows[i - 1].range.lo;
+    return count;
+}
+
+/* -1: unknown. */
+static int64_t inputs_size(const struct job *job)
+{
+    int64_t size = job->stream ? 0 : -1;
+
+    for (size_t i = 0; job->stream && i < job->input_count; i++)
+        size = size < 0 || job->set.sources[i].size < 0 ? -1 : size + job->set.sources[i].size;
+    return size;
+}
+
 static void run_set_stats(struct run *run)
 {
     struct job *job = &run->job;
@@ -180,10 +203,10 @@ static void run_set_stats(struct run *run)
     run->stats.ranges_total = job->ranges_total;
     run->stats.rows_total = job->rows_total;
     run->stats.bytes_total = job->bytes_total;
-    run->stats.ranges_before = (int64_t)job->row_count;
+    run->stats.ranges_before = ranges_before(job);
     run->stats.rows_before = job->rows_before;
     run->stats.bytes_before = job->bytes_before;
-    run->stats.input_size = -1;
+    run->stats.input_size = inputs_size(job);
 }
 
 static enum status run_prepare_job(struct run *run, const struct options *options, struct error *error)
@@ -197,7 +220,10 @@ static enum status run_prepare_job(struct run *run, const struct options *option
     if (status != STATUS_OK || job->finished)
         return status;
     run->known = job->resumed;
-    status = job_plan(job, error);
+    if (!job->resumed)
+        status = run_check_rivals(run, error);
+    if (status == STATUS_OK)
+        status = job_plan(job, error);
     if (status == STATUS_OK)
         status = job_check_overlap(job, error);
     if (status == STATUS_OK && (!run_confirm(run) || stop_level(run->stop) != STOP_RUN))
@@ -208,6 +234,15 @@ static enum status run_prepare_job(struct run *run, const struct options *option
     if (status == STATUS_OK && !job->stream)
         status = job_plan(job, error);
     return status;
+}
+
+static bool has_standard_input(const struct options *options)
+{
+    bool found = false;
+
+    for (int i = 0; i < options->sources.count; i++)
+        found = found || strcmp(options->sources.items[i], "-") == 0;
+    return found;
 }
 
 /*
@@ -232,7 +267,7 @@ static enum status run_prepare(struct run *run, const struct options *options, s
         int64_t pause_ms = never ? -1 : retry_next(&retry);
 
         /* What was skipped of standard input cannot be read again. */
-        if (pause_ms < 0 || strcmp(options->source, "-") == 0 || stop_level(run->stop) != STOP_RUN)
+        if (pause_ms < 0 || has_standard_input(options) || stop_level(run->stop) != STOP_RUN)
             return status;
         log_line(LOG_WARNING, "%s: trying again", error->text);
         if (stop_wait(run->stop, pause_ms, STOP_DRAIN))
@@ -252,15 +287,16 @@ static enum status run_pipeline(struct run *run, struct error *error)
     struct progress_job shown = {
         .table = job->table.name,
         .job = job->ledger.job,
-        .source = job->stream ? job->csv.name : job->source_address.display,
+        .source = job->stream ? job->name : job->source_address.display,
         .target = job->target_address.display,
         .checkpoint = run->path,
         .resumed = job->resumed && job->rows_before > 0,
     };
     struct pipeline_spec spec = {
         .stream = job->stream,
+        .inputs = (int32_t)job->input_count,
         .reader = job->stream ? &stream_reader : &postgres_reader,
-        .source = job->stream ? (void *)&job->csv : (void *)&job->postgres,
+        .source = job->stream ? (void *)&job->set : (void *)&job->postgres,
         .readers = job_readers(job),
         .writer = &append_writer,
         .target = &run->append,
@@ -343,13 +379,6 @@ static enum status run_close(struct run *run, enum status status, struct error *
 static enum status run_load(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
-    struct append_input input = {
-        .name = job->stream ? job->csv.name : job->source_table.sql,
-        .column_list = job->column_list,
-        .copy_options = job->copy_options,
-        .quote = job->stream ? job->csv.dialect.quote : '"',
-        .escape = job->stream ? job->csv.dialect.escape : '"',
-    };
     enum status status;
 
     run_tell_checkpoint(run);
@@ -369,8 +398,8 @@ static enum status run_load(struct run *run, struct error *error)
         .overlap = job->options->overlap == OVERLAP_REPLACE ? OVERLAP_RULE_REPLACE
                    : job->options->overlap == OVERLAP_KEEP  ? OVERLAP_RULE_KEEP
                                                             : OVERLAP_RULE_ERROR,
-        .inputs = &input,
-        .input_count = 1,
+        .inputs = job->inputs,
+        .input_count = job->input_count,
     };
     status = append_target_init(&run->append, error);
     if (status == STATUS_OK) {
@@ -407,7 +436,6 @@ enum status command_run(const struct options *options, struct error *error)
     if (run == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     run->job.options = options;
-    run->job.csv.fd = -1;
     status = stop_create(&run->stop, error);
     if (status == STATUS_OK)
         status = signals_start(run->stop, notice_signal, &run->signals, error);

@@ -25,6 +25,7 @@ MUST_CHECK enum status command_checkpoint_path(const struct options *options, ch
 enum option_kind {
     OPTION_TEXT,   /* const char *, not empty */
     OPTION_NULL,   /* const char *, may be empty */
+    OPTION_LIST,   /* struct text_list: one more with each use */
     OPTION_NUMBER, /* int, min..max */
     OPTION_LONG,   /* int64_t, min..max */
     OPTION_SIZE,   /* int64_t bytes, min..max */

@@ -28,9 +28,9 @@ _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) ==
 
 /* clang-format off */
 const struct option_entry option_table[] = {
-    {"source", "SPEC", JOB, JOB, GROUP_JOB, OPTION_TEXT, AT(source),
+    {"source", "SPEC", JOB, JOB, GROUP_JOB, OPTION_LIST, AT(sources),
      .help = "where history is: a libpq URI or key=value conninfo, the path of a CSV file, or - for CSV on "
-             "standard input"},
+             "standard input. Several CSV files: give it again, or name a folder or a pattern such as 'data/*.csv'"},
     {"target", "CONNINFO", JOB | CLEAN, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(target),
      .help = "the database with the hypertable: a libpq URI or conninfo; PG* variables, .pgpass and services work"},
     {"table", "NAME", JOB | CLEAN | STATUS, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(table),

@@ -31,8 +31,8 @@ static enum status job_timezone(struct job *job, struct error *error)
         (sscanf(text, "%c%2d:%2d%n", &sign, &hours, &minutes, &end) != 3 || text[end] != '\0' || hours > 15 ||
          minutes > 59 || hours < 0 || minutes < 0 || (sign != '+' && sign != '-')))
         return error_set(error, STATUS_USAGE, "--timezone %s cannot be read: write UTC, +02:00 or -05:30", text);
-    job->csv.time.zone_given = true;
-    job->csv.time.zone_seconds = (hours * 3600 + minutes * 60) * (sign == '-' ? -1 : 1);
+    job->zone_given = true;
+    job->zone_seconds = (hours * 3600 + minutes * 60) * (sign == '-' ? -1 : 1);
     snprintf(posix, sizeof posix, "<%c%02d:%02d>%c%02d:%02d", sign, hours, minutes, sign == '-' ? '+' : '-', hours,
              minutes);
     job->timezone_setting = strdup(posix);
@@ -139,43 +139,19 @@ static enum status job_open_postgres(struct job *job, struct error *error)
     return status;
 }
 
-static enum status job_open_csv(struct job *job, struct error *error)
-{
-    const struct options *options = job->options;
-
-    job->csv.path = options->source;
-    job->csv.name = strcmp(options->source, "-") == 0 ? "standard input" : options->source;
-    job->csv.dialect = (struct dialect){
-        .delimiter = options->delimiter,
-        .quote = options->quote,
-        .escape = options->escape,
-        .null_text = options->null_text,
-        .header = options->header,
-    };
-    job->csv.memory_bytes = options->memory_bytes;
-    return stream_open(&job->csv, error);
-}
-
 enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error)
 {
     enum status status;
 
     *job = (struct job){.options = options, .stop = stop, .source_last = INT64_MIN};
-    job->csv.fd = -1;
     job->ranges_total = job->rows_total = job->bytes_total = -1;
-    job->stream = !pg_is_conninfo(options->source);
-    /* What looks like an address but is none may hold a password: it is not repeated as the name of a file. */
-    if (job->stream && strcmp(options->source, "-") != 0 && strpbrk(options->source, "=@") != NULL &&
-        access(options->source, F_OK) != 0)
-        return error_set(error, STATUS_USAGE,
-                         "--source is neither a file that exists nor an address that libpq can read: write "
-                         "postgresql://user@host/database or host=… dbname=…");
+    job->stream = !pg_is_conninfo(options->source) || options->sources.count > 1;
     if (job->stream && options->source_table != NULL)
         return error_set(error, STATUS_USAGE, "--source-table is for a PostgreSQL source; --source names a CSV file");
     if (!job->stream && options->dialect_given)
         return error_set(error, STATUS_USAGE, "CSV options are for a CSV source; --source names a database");
     /* The file first: it costs nothing to find out that it is not there. */
-    status = job->stream ? job_open_csv(job, error) : STATUS_OK;
+    status = job->stream ? job_inputs(job, error) : STATUS_OK;
     if (status == STATUS_OK)
         status = job_timezone(job, error);
     if (status == STATUS_OK)
@@ -199,23 +175,16 @@ void job_close(struct job *job)
 {
     for (int i = 0; i < job->text_count; i++)
         free(job->texts[i].value);
-    for (int i = 0; i < job->column_count; i++)
-        free(job->columns[i]);
-    free(job->columns);
-    free(job->column_list);
-    free(job->select_list);
-    free(job->copy_options);
+    job_inputs_reset(job);
     free(job->source_key);
     free(job->fingerprint);
     free(job->created);
     free(job->layout_text);
     free(job->rows);
-    free(job->marks);
     free(job->tasks);
     free(job->timezone_setting);
     layout_free(job->layout);
     ledger_reset(&job->ledger);
-    stream_reset(&job->csv);
     table_reset(&job->table);
     table_reset(&job->source_table);
     pg_free(job->source);
@@ -224,26 +193,51 @@ void job_close(struct job *job)
     pg_address_reset(&job->target_address);
 }
 
-/* Where the reading of a stream begins, and what each range has. */
+/* Where the reading of each input begins, and what each of its ranges has. */
 static enum status job_take_marks(struct job *job, struct error *error)
 {
-    struct input_position start = {0};
-
-    free(job->marks);
-    job->marks = calloc(job->row_count + 1, sizeof *job->marks);
-    if (job->marks == NULL)
-        return error_set(error, STATUS_SYSTEM, "out of memory");
+    for (size_t i = 0; i < job->input_count; i++) {
+        free(job->marks[i]);
+        job->marks[i] = NULL;
+        job->set.sources[i].mark_count = 0;
+        job->set.sources[i].start = (struct input_position){0};
+    }
     for (size_t i = 0; i < job->row_count; i++) {
         const struct ledger_row *row = &job->rows[i];
+        struct stream_source *source;
 
-        job->marks[i] = (struct stream_mark){row->range.lo, row->mark, {row->mark_hash[0], row->mark_hash[1]}};
-        if (row->frontier.offset > start.offset)
-            start = row->frontier;
+        if (row->input < 0 || (size_t)row->input >= job->input_count)
+            return error_set(error, STATUS_DATA, "the ledger has input %d of this job, which has %zu", (int)row->input,
+                             job->input_count);
+        source = &job->set.sources[row->input];
+        source->mark_count++;
+        if (row->frontier.offset > source->start.offset)
+            source->start = row->frontier;
     }
-    job->csv.marks = job->marks;
-    job->csv.mark_count = job->row_count;
-    job->csv.start = start;
+    for (size_t i = 0; i < job->input_count; i++) {
+        struct stream_source *source = &job->set.sources[i];
+
+        job->marks[i] = calloc(source->mark_count + 1, sizeof *job->marks[i]);
+        if (job->marks[i] == NULL)
+            return error_set(error, STATUS_SYSTEM, "out of memory");
+        source->marks = job->marks[i];
+        source->mark_count = 0;
+    }
+    for (size_t i = 0; i < job->row_count; i++) {
+        const struct ledger_row *row = &job->rows[i];
+        struct stream_source *source = &job->set.sources[row->input];
+
+        job->marks[row->input][source->mark_count++] =
+            (struct stream_mark){row->range.lo, row->mark, {row->mark_hash[0], row->mark_hash[1]}};
+    }
     return STATUS_OK;
+}
+
+/* All inputs share the layout. */
+void job_share_layout(struct job *job)
+{
+    for (size_t i = 0; job->stream && i < job->input_count; i++)
+        job->set.sources[i].layout = job->layout;
 }
 
 enum status job_read_ledger(struct job *job, struct error *error)
@@ -281,7 +275,7 @@ enum status job_read_ledger(struct job *job, struct error *error)
     }
     if (status == STATUS_OK && job->stream)
         status = job_take_marks(job, error);
-    job->csv.layout = job->layout;
+    job_share_layout(job);
     return status;
 }
 
@@ -312,18 +306,20 @@ enum status job_check_checkpoint(const struct job *job, const struct checkpoint_
 
 int job_readers(const struct job *job)
 {
-    if (job->stream)
-        return 1;
-    return job->options->readers > 0 ? job->options->readers : job->options->jobs;
+    int readers = job->options->readers > 0 ? job->options->readers : job->options->jobs;
+
+    if (job->stream && (size_t)readers > job->input_count)
+        readers = (int)job->input_count;
+    return readers;
 }
 
 int64_t job_block_memory(const struct job *job)
 {
-    int64_t threads = job_readers(job) + job->options->jobs;
+    int64_t readers = job_readers(job), threads = readers + job->options->jobs;
     int64_t left = job->options->memory_bytes - threads * MEMORY_PER_THREAD;
 
     /* A stream's input buffer may grow to a quarter for a long record; usually it stays at a few MiB. */
     if (job->stream)
-        left -= INT64_C(4) << 20;
+        left -= (INT64_C(3) + readers) << 20;
     return left > job->options->memory_bytes / 2 ? left : job->options->memory_bytes / 2;
 }

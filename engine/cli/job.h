@@ -20,22 +20,34 @@ struct job_text {
 };
 #define JOB_TEXTS_MAX 12
 
+/* Columns of the target, in the order of the fields of an input. */
+struct job_columns {
+    char **names;
+    int count;
+    char *list; /* quoted, comma separated */
+    char *copy_options;
+};
+
 struct job {
     const struct options *options;
     struct stop *stop;
     bool stream; /* else PostgreSQL */
     struct pg_address source_address, target_address;
+    char *name; /* of the source, for people */
     struct pg_setting source_settings[JOB_SETTINGS_MAX], target_settings[JOB_SETTINGS_MAX];
     char *timezone_setting;
+    bool zone_given; /* --timezone, for times of a stream that have none */
+    int32_t zone_seconds;
     struct pg *source, *target; /* for planning; sessions have their own */
     struct table source_table, table;
     struct postgres_source postgres;
-    struct stream_source csv;
-    struct stream_mark *marks;
-    char **columns; /* of the target, in the order of the CSV fields */
-    int column_count;
-    char *column_list, *select_list; /* quoted */
-    char *copy_options;
+    struct stream_set set;         /* the inputs of a stream */
+    char **paths;                  /* of them; "-" is standard input */
+    struct stream_mark **marks;    /* of each of them */
+    struct append_input *inputs;   /* how writers see them; a PostgreSQL source is one input */
+    struct job_columns *columns;   /* of each of them */
+    size_t input_count;
+    bool rereadable; /* all inputs can be read twice */
     struct range window;
     char *source_key; /* which source it is, however far: finds rival jobs */
     struct job_text texts[JOB_TEXTS_MAX];
@@ -54,7 +66,7 @@ struct job {
     int64_t ranges_total, rows_total, bytes_total; /* -1: unknown; estimates */
     int64_t rows_before, bytes_before;
     int64_t source_last; /* newest time seen in the source; INT64_MIN: unknown */
-    struct stream_sample sample;
+    struct stream_sample sample; /* of all inputs together */
     struct overlap_report overlap; /* rows of others inside ranges that are not committed yet */
 };
 
@@ -86,6 +98,12 @@ MUST_CHECK enum status job_check_checkpoint(const struct job *job, const struct 
                                             const char *path, struct error *error);
 
 /* --- parts, each in its own file --- */
+/* Finds the inputs of a stream, in an order that does not depend on how they were found, and opens them. */
+MUST_CHECK enum status job_inputs(struct job *job, struct error *error);
+void job_inputs_reset(struct job *job);
+
+/* After the layout was made or read: gives it to the inputs. */
+void job_share_layout(struct job *job);
 MUST_CHECK enum status job_columns(struct job *job, struct error *error);
 MUST_CHECK enum status job_window(struct job *job, struct error *error);
 MUST_CHECK enum status job_layout(struct job *job, struct error *error);

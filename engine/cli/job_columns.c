@@ -8,18 +8,18 @@
 #include "engine/cli/job.h"
 #include "engine/log.h"
 
-static void column_add(struct job *job, const char *name, size_t size)
+static void column_add(struct job_columns *columns, const char *name, size_t size)
 {
-    char **more = realloc(job->columns, (size_t)(job->column_count + 1) * sizeof *more);
+    char **more = realloc(columns->names, (size_t)(columns->count + 1) * sizeof *more);
 
     if (more == NULL)
         abort();
-    job->columns = more;
-    job->columns[job->column_count++] = strndup(name, size);
+    columns->names = more;
+    columns->names[columns->count++] = strndup(name, size);
 }
 
 /* Splits --columns at commas; a name in double quotes may hold commas, and "" for a quote. */
-static enum status columns_from_option(struct job *job, const char *text, struct error *error)
+static enum status columns_from_option(struct job_columns *columns, const char *text, struct error *error)
 {
     while (*text != '\0') {
         char name[256];
@@ -46,18 +46,18 @@ static enum status columns_from_option(struct job *job, const char *text, struct
             text++;
         if (size == 0 || (*text != '\0' && *text != ','))
             return error_set(error, STATUS_USAGE, "--columns: write names separated by commas: a,b,\"C d\"");
-        column_add(job, name, size);
+        column_add(columns, name, size);
         if (*text == ',')
             text++;
     }
     return STATUS_OK;
 }
 
-static void columns_from_target(struct job *job)
+static void columns_from_target(struct job_columns *columns, const struct table *table)
 {
-    for (size_t i = 0; i < job->table.column_count; i++)
-        if (!job->table.columns[i].generated)
-            column_add(job, job->table.columns[i].name, strlen(job->table.columns[i].name));
+    for (size_t i = 0; i < table->column_count; i++)
+        if (!table->columns[i].generated)
+            column_add(columns, table->columns[i].name, strlen(table->columns[i].name));
 }
 
 static void hint_columns(const struct table *table, struct error *error)
@@ -67,51 +67,57 @@ static void hint_columns(const struct table *table, struct error *error)
         error_hint(error, "%s%s", i > 0 ? ", " : "", table->columns[i].name);
 }
 
-/* Each column exists in the target, is no generated one, comes once, and exists in the source. */
-static enum status columns_check(const struct job *job, struct error *error)
+static enum status missing_in_target(const struct job *job, size_t input, const char *name, struct error *error)
 {
-    for (int i = 0; i < job->column_count; i++) {
-        const struct table_column *column = table_find_column(&job->table, job->columns[i]);
-        const struct table_column *source;
+    bool from_header = job->stream && job->options->columns == NULL;
 
-        if (column == NULL) {
-            error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", job->table.sql,
-                      job->columns[i]);
-            if (job->stream && job->options->columns == NULL)
-                error_hint(error, " that the header of %s names", job->csv.name);
-            hint_columns(&job->table, error);
-            if (job->stream && job->options->columns == NULL)
-                error_hint(error, ". If the first line is no header, say --no-header; else name them with --columns");
-            return error->status;
-        }
+    error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", job->table.sql, name);
+    if (from_header)
+        error_hint(error, " that the header of %s names", job->set.sources[input].name);
+    hint_columns(&job->table, error);
+    if (from_header)
+        error_hint(error, ". If the first line is no header, say --no-header; else name them with --columns");
+    return error->status;
+}
+
+static enum status missing_in_source(const struct job *job, const char *name, struct error *error)
+{
+    error_set(error, STATUS_USAGE, "the source's table %s has no column \"%s\"", job->source_table.sql, name);
+    hint_columns(&job->source_table, error);
+    error_hint(error, ". Name the ones to move with --columns");
+    return error->status;
+}
+
+/* Each column exists in the target, is no generated one, comes once, and exists in the source. */
+static enum status columns_check(const struct job *job, size_t input, struct error *error)
+{
+    const struct job_columns *columns = &job->columns[input];
+
+    for (int i = 0; i < columns->count; i++) {
+        const struct table_column *column = table_find_column(&job->table, columns->names[i]);
+
+        if (column == NULL)
+            return missing_in_target(job, input, columns->names[i], error);
         if (column->generated)
             return error_set(error, STATUS_USAGE, "column \"%s\" of %s is generated and cannot be loaded: leave it out",
                              column->name, job->table.sql);
         for (int j = 0; j < i; j++)
-            if (strcmp(job->columns[j], job->columns[i]) == 0)
-                return error_set(error, STATUS_USAGE, "column \"%s\" is named twice", job->columns[i]);
-        if (job->stream)
-            continue;
-        source = table_find_column(&job->source_table, job->columns[i]);
-        if (source == NULL) {
-            error_set(error, STATUS_USAGE, "the source's table %s has no column \"%s\"", job->source_table.sql,
-                      job->columns[i]);
-            hint_columns(&job->source_table, error);
-            error_hint(error, ". Name the ones to move with --columns");
-            return error->status;
-        }
+            if (strcmp(columns->names[j], columns->names[i]) == 0)
+                return error_set(error, STATUS_USAGE, "column \"%s\" is named twice", columns->names[i]);
+        if (!job->stream && table_find_column(&job->source_table, columns->names[i]) == NULL)
+            return missing_in_source(job, columns->names[i], error);
     }
     return STATUS_OK;
 }
 
-static char *column_list(const struct job *job)
+static char *column_list(const struct job_columns *columns)
 {
     struct sql list = {0};
 
-    for (int i = 0; i < job->column_count; i++) {
+    for (int i = 0; i < columns->count; i++) {
         if (i > 0)
             sql_add(&list, ", ");
-        sql_add_identifier(&list, job->columns[i]);
+        sql_add_identifier(&list, columns->names[i]);
     }
     return list.text;
 }
@@ -165,9 +171,9 @@ static bool has_binary_form(const char *type)
 /* Whether rows may travel in the binary format: the types of each column are the same on both sides, and known ones. */
 static bool can_be_binary(const struct job *job)
 {
-    for (int i = 0; i < job->column_count; i++) {
-        const struct table_column *source = table_find_column(&job->source_table, job->columns[i]);
-        const struct table_column *target = table_find_column(&job->table, job->columns[i]);
+    for (int i = 0; i < job->columns[0].count; i++) {
+        const struct table_column *source = table_find_column(&job->source_table, job->columns[0].names[i]);
+        const struct table_column *target = table_find_column(&job->table, job->columns[0].names[i]);
 
         if (strcmp(source->type, target->type) != 0 || !has_binary_form(target->type))
             return false;
@@ -175,63 +181,128 @@ static bool can_be_binary(const struct job *job)
     return true;
 }
 
-static void copy_options_make(struct job *job)
+static char *copy_options_text(const struct dialect *dialect)
 {
     struct sql text = {0};
+    char one[2] = {0};
 
-    job->postgres.binary = !job->stream && can_be_binary(job);
-    sql_add(&text, "FORMAT %s", job->postgres.binary ? "binary" : "csv");
-    if (job->stream) {
-        const struct dialect *dialect = &job->csv.dialect;
-        char one[2] = {0};
+    one[0] = dialect->delimiter;
+    sql_add(&text, "FORMAT csv, DELIMITER ");
+    sql_add_literal(&text, one);
+    one[0] = dialect->quote;
+    sql_add(&text, ", QUOTE ");
+    sql_add_literal(&text, one);
+    one[0] = dialect->escape;
+    sql_add(&text, ", ESCAPE ");
+    sql_add_literal(&text, one);
+    sql_add(&text, ", NULL ");
+    sql_add_literal(&text, dialect->null_text);
+    return text.text;
+}
 
-        one[0] = dialect->delimiter;
-        sql_add(&text, ", DELIMITER ");
-        sql_add_literal(&text, one);
-        one[0] = dialect->quote;
-        sql_add(&text, ", QUOTE ");
-        sql_add_literal(&text, one);
-        one[0] = dialect->escape;
-        sql_add(&text, ", ESCAPE ");
-        sql_add_literal(&text, one);
-        sql_add(&text, ", NULL ");
-        sql_add_literal(&text, dialect->null_text);
-    }
-    job->copy_options = text.text;
+/* The names, from where they are to be had, and whether they fit. */
+static enum status columns_find(struct job *job, size_t input, struct error *error)
+{
+    struct job_columns *columns = &job->columns[input];
+    const struct stream_source *source = job->stream ? &job->set.sources[input] : NULL;
+    enum status status = STATUS_OK;
+
+    if (job->options->columns != NULL)
+        status = columns_from_option(columns, job->options->columns, error);
+    else if (source != NULL && source->header != NULL)
+        for (int i = 0; i < source->header_count; i++)
+            column_add(columns, source->header[i], strlen(source->header[i]));
+    else
+        columns_from_target(columns, &job->table);
+    if (status == STATUS_OK)
+        status = columns_check(job, input, error);
+    if (status == STATUS_OK && source != NULL && source->header != NULL && columns->count != source->header_count)
+        return error_set(error, STATUS_USAGE, "--columns names %d columns, the header of %s has %d", columns->count,
+                         source->name, source->header_count);
+    columns->list = column_list(columns);
+    return status;
+}
+
+/* Where the time stands among the fields. */
+static enum status find_time(const struct job *job, size_t input, int *time_index, struct error *error)
+{
+    const struct job_columns *columns = &job->columns[input];
+
+    for (int i = 0; i < columns->count; i++)
+        if (strcmp(columns->names[i], job->table.time_name) == 0) {
+            *time_index = i;
+            return STATUS_OK;
+        }
+    return error_set(error, STATUS_USAGE, "the time column \"%s\" is not among the columns to load (%s)",
+                     job->table.time_name,
+                     job->options->columns != NULL ? "--columns"
+                     : job->stream                 ? job->set.sources[input].name
+                                                   : job->source_table.sql);
+}
+
+static enum status stream_columns(struct job *job, size_t input, struct error *error)
+{
+    struct stream_source *source = &job->set.sources[input];
+    struct job_columns *columns = &job->columns[input];
+    enum status status = columns_find(job, input, error);
+
+    if (status == STATUS_OK)
+        status = find_time(job, input, &source->time_index, error);
+    if (status != STATUS_OK)
+        return status;
+    source->time = (struct time_column){
+        .type = job->table.time.type,
+        .precision = job->table.time.precision,
+        .zone_given = job->zone_given,
+        .zone_seconds = job->zone_seconds,
+    };
+    columns->copy_options = copy_options_text(&source->dialect);
+    job->inputs[input] = (struct append_input){
+        .name = source->name,
+        .column_list = columns->list,
+        .copy_options = columns->copy_options,
+        .quote = source->dialect.quote,
+        .escape = source->dialect.escape,
+    };
+    return STATUS_OK;
+}
+
+static enum status postgres_columns(struct job *job, struct error *error)
+{
+    enum status status;
+    int time_index;
+
+    job->columns = calloc(1, sizeof *job->columns);
+    job->inputs = calloc(1, sizeof *job->inputs);
+    if (job->columns == NULL || job->inputs == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    job->input_count = 1;
+    status = columns_find(job, 0, error);
+    if (status == STATUS_OK)
+        status = find_time(job, 0, &time_index, error);
+    if (status != STATUS_OK)
+        return status;
+    job->postgres.select_list = job->columns[0].list;
+    job->postgres.binary = can_be_binary(job);
+    job->inputs[0] = (struct append_input){
+        .name = job->source_table.sql,
+        .column_list = job->columns[0].list,
+        .copy_options = job->postgres.binary ? "FORMAT binary" : "FORMAT csv",
+        .quote = '"',
+        .escape = '"',
+    };
+    return STATUS_OK;
 }
 
 enum status job_columns(struct job *job, struct error *error)
 {
     enum status status = STATUS_OK;
 
-    if (job->options->columns != NULL)
-        status = columns_from_option(job, job->options->columns, error);
-    else if (job->stream && job->csv.header != NULL)
-        for (int i = 0; i < job->csv.header_count; i++)
-            column_add(job, job->csv.header[i], strlen(job->csv.header[i]));
-    else
-        columns_from_target(job);
-    if (status == STATUS_OK)
-        status = columns_check(job, error);
-    if (status != STATUS_OK)
-        return status;
-    if (job->stream && job->csv.header != NULL && job->column_count != job->csv.header_count)
-        return error_set(error, STATUS_USAGE, "--columns names %d columns, the header of %s has %d", job->column_count,
-                         job->csv.name, job->csv.header_count);
-    job->csv.time_index = -1;
-    for (int i = 0; i < job->column_count; i++)
-        if (strcmp(job->columns[i], job->table.time_name) == 0)
-            job->csv.time_index = i;
-    if (job->csv.time_index < 0)
-        return error_set(error, STATUS_USAGE, "the time column \"%s\" is not among the columns to load (%s)",
-                         job->table.time_name, job->options->columns != NULL ? "--columns" : job->csv.name);
-    job->csv.time.type = job->table.time.type;
-    job->csv.time.precision = job->table.time.precision;
-    job->column_list = column_list(job);
-    job->select_list = column_list(job);
-    job->postgres.select_list = job->select_list;
-    copy_options_make(job);
-    return STATUS_OK;
+    if (!job->stream)
+        return postgres_columns(job, error);
+    for (size_t i = 0; i < job->input_count && status == STATUS_OK; i++)
+        status = stream_columns(job, i, error);
+    return status;
 }
 
 /* One end of the window. */

@@ -2,6 +2,7 @@
  * The fingerprint of a job: what must be the same for a run to go on where another one stopped. Threads, memory, order
  * and retries are not part of it; the layout is fixed by the first run and kept beside it.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,9 +34,68 @@ static char *dialect_text(const struct job *job)
 {
     struct sql text = {0};
 
-    sql_add(&text, "%s header %s", job->copy_options, job->csv.dialect.header ? "yes" : "no");
-    if (job->csv.time.zone_given)
-        sql_add(&text, " zone %d", (int)job->csv.time.zone_seconds);
+    sql_add(&text, "%s header %s", job->columns[0].copy_options, job->options->header ? "yes" : "no");
+    if (job->zone_given)
+        sql_add(&text, " zone %d", (int)job->zone_seconds);
+    return text.text;
+}
+
+/* The columns; where inputs differ in them, what they are together. */
+static char *columns_text(const struct job *job)
+{
+    struct sql text = {0}, all = {0};
+    bool same = true;
+    XXH128_hash_t hash;
+
+    for (size_t i = 0; i < job->input_count; i++) {
+        same = same && strcmp(job->columns[i].list, job->columns[0].list) == 0;
+        sql_add(&all, "%s\n", job->columns[i].list);
+    }
+    hash = XXH3_128bits(all.text, all.size);
+    sql_reset(&all);
+    sql_add(&text, "%s", job->columns[0].list);
+    if (!same)
+        sql_add(&text, " and others, %016" PRIx64 "%016" PRIx64, hash.high64, hash.low64);
+    return text.text;
+}
+
+/* One input is known by itself, several by their names in order and what each is. */
+static enum status inputs_text(const struct job *job, char **result, struct error *error)
+{
+    struct sql text = {0}, all = {0};
+    enum status status = STATUS_OK;
+    char identity[512] = "";
+    int64_t bytes = 0;
+    XXH128_hash_t hash;
+
+    for (size_t i = 0; i < job->input_count && status == STATUS_OK; i++) {
+        const struct stream_source *source = &job->set.sources[i];
+
+        status = stream_identity(source, identity, sizeof identity, error);
+        bytes += source->size > 0 ? source->size : 0;
+        sql_add(&all, "%s %s\n", source->name, identity);
+    }
+    hash = XXH3_128bits(all.text, all.size);
+    sql_reset(&all);
+    if (job->input_count == 1)
+        sql_add(&text, "%s", identity);
+    else
+        sql_add(&text, "inputs=%zu size=%" PRId64 " identities=%016" PRIx64 "%016" PRIx64, job->input_count, bytes,
+                hash.high64, hash.low64);
+    *result = text.text;
+    return status;
+}
+
+/* What was asked for, whatever it has become. */
+static char *source_key_text(const struct job *job)
+{
+    const struct text_list *sources = &job->options->sources;
+    struct sql text = {0};
+
+    if (job->input_count == 1)
+        return strdup(job->set.sources[0].name);
+    for (int i = 0; i < sources->count; i++)
+        sql_add(&text, "%s%s", i > 0 ? "\n" : "", sources->items[i]);
     return text.text;
 }
 
@@ -60,21 +120,22 @@ enum status job_fingerprint(struct job *job, struct error *error)
 {
     struct sql lines = {0};
     XXH128_hash_t hash;
-    char id[33], identity[512];
+    char id[33];
 
     if (job->stream) {
-        enum status status = stream_identity(&job->csv, identity, sizeof identity, error);
+        char *inputs = NULL;
+        enum status status = inputs_text(job, &inputs, error);
 
+        text_add(job, "source", inputs);
         if (status != STATUS_OK)
             return status;
-        text_add(job, "source", strdup(identity));
-        job->source_key = strdup(job->csv.name);
+        job->source_key = source_key_text(job);
     } else {
         text_add(job, "source", table_text(&job->source_table, false));
         job->source_key = table_text(&job->source_table, false);
     }
     text_add(job, "target", table_text(&job->table, true));
-    text_add(job, "columns", strdup(job->column_list));
+    text_add(job, "columns", columns_text(job));
     text_add(job, "time", time_text(job));
     text_add(job, "from", bound_text(job, job->window.lo));
     text_add(job, "until", bound_text(job, job->window.hi));
@@ -85,5 +146,6 @@ enum status job_fingerprint(struct job *job, struct error *error)
     hash = XXH3_128bits(lines.text, lines.size);
     snprintf(id, sizeof id, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
     ledger_init(&job->ledger, job->options->ledger_schema, id);
+    job->ledger.shared = job->input_count > 1;
     return STATUS_OK;
 }

@@ -20,6 +20,9 @@
 /* A file in no order keeps a bucket for each of its ranges: as many as this are no burden. */
 #define STREAM_BUCKETS_MAX 256
 
+/* Inputs that are looked at before the first run. */
+#define SAMPLED_INPUTS_MAX 16
+
 /* Lengths that a person recognises in a message, ascending; seconds. */
 static const int64_t nice_seconds[] = {1,     2,     5,      10,     15,      30,      60,      120,
                                        300,   600,   900,    1800,   3600,    7200,    10800,   21600,
@@ -77,10 +80,48 @@ static enum status postgres_density(struct job *job, double *density, int64_t *w
     return STATUS_OK;
 }
 
+static void sample_join(struct stream_sample *all, const struct stream_sample *one)
+{
+    if (one->records == 0)
+        return;
+    if (all->records == 0) {
+        *all = *one;
+        return;
+    }
+    all->min_time = one->min_time < all->min_time ? one->min_time : all->min_time;
+    all->max_time = one->max_time > all->max_time ? one->max_time : all->max_time;
+    all->ordered = all->ordered && one->ordered;
+    all->records += one->records;
+    all->bytes_looked_at += one->bytes_looked_at;
+}
+
+/* A look at the first input, the last, and some between. */
+static enum status sample_inputs(struct job *job, struct error *error)
+{
+    size_t looks = job->input_count < SAMPLED_INPUTS_MAX ? job->input_count : SAMPLED_INPUTS_MAX;
+    struct stream_sample all = {0};
+    enum status status = STATUS_OK;
+    int64_t bytes = 0;
+
+    for (size_t i = 0; i < looks && status == STATUS_OK; i++) {
+        size_t index = looks > 1 ? i * (job->input_count - 1) / (looks - 1) : 0;
+        struct stream_sample one;
+
+        status = stream_sample(&job->set.sources[index], &one, error);
+        if (status == STATUS_OK)
+            sample_join(&all, &one);
+    }
+    for (size_t i = 0; i < job->input_count; i++)
+        bytes = bytes < 0 || job->set.sources[i].size < 0 ? -1 : bytes + job->set.sources[i].size;
+    all.input_bytes = bytes;
+    job->sample = all;
+    return status;
+}
+
 static enum status stream_density(struct job *job, double *density, int64_t *wanted, struct error *error)
 {
     struct stream_sample *sample = &job->sample;
-    enum status status = stream_sample(&job->csv, sample, error);
+    enum status status = sample_inputs(job, error);
     double span;
 
     *density = 0;
@@ -160,6 +201,6 @@ enum status job_layout(struct job *job, struct error *error)
     if (status != STATUS_OK)
         return status;
     job->layout_text = layout_to_text(job->layout);
-    job->csv.layout = job->layout;
+    job_share_layout(job);
     return STATUS_OK;
 }

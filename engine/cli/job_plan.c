@@ -68,6 +68,41 @@ static int compare_ranges(const void *a, const void *b)
     return (one->lo > other->lo) - (one->lo < other->lo);
 }
 
+/* The ranges that any input has rows in, sorted. */
+static enum status ranges_of_inputs(struct job *job, struct range **ranges, size_t *count, struct error *error)
+{
+    enum status status = STATUS_OK;
+    size_t kept = 0;
+
+    *ranges = NULL;
+    *count = 0;
+    for (size_t i = 0; i < job->input_count && status == STATUS_OK; i++) {
+        struct range *more = NULL, *all;
+        size_t more_count = 0;
+
+        status = stream_ranges(&job->set.sources[i], &more, &more_count, job->stop, error);
+        if (status != STATUS_OK)
+            break;
+        all = realloc(*ranges, (*count + more_count + 1) * sizeof *all);
+        if (all == NULL) {
+            free(more);
+            return error_set(error, STATUS_SYSTEM, "out of memory");
+        }
+        if (more_count > 0)
+            memcpy(all + *count, more, more_count * sizeof *all);
+        free(more);
+        *ranges = all;
+        *count += more_count;
+    }
+    if (*count > 0)
+        qsort(*ranges, *count, sizeof **ranges, compare_ranges);
+    for (size_t i = 0; i < *count; i++)
+        if (kept == 0 || (*ranges)[kept - 1].lo != (*ranges)[i].lo)
+            (*ranges)[kept++] = (*ranges)[i];
+    *count = kept;
+    return status;
+}
+
 /* The ranges that are not committed yet, sorted; of a stream only if it can be read twice. */
 static enum status uncommitted_ranges(struct job *job, struct range **ranges, size_t *count, struct error *error)
 {
@@ -75,7 +110,7 @@ static enum status uncommitted_ranges(struct job *job, struct range **ranges, si
     enum status status;
 
     if (job->stream) {
-        status = stream_ranges(&job->csv, ranges, count, job->stop, error);
+        status = ranges_of_inputs(job, ranges, count, error);
         for (size_t i = 0; status == STATUS_OK && i < *count; i++)
             if (!is_committed(job, (*ranges)[i].lo))
                 (*ranges)[left++] = (*ranges)[i];
@@ -130,7 +165,7 @@ static enum status plan_overlap(struct job *job, struct error *error)
     status = overlap_any(job->target, &job->table, job->window, &any, error);
     if (status != STATUS_OK || !any)
         return status;
-    if (job->stream && !job->csv.seekable) {
+    if (job->stream && !job->rereadable) {
         /* It cannot be known which ranges will come. A resumed job leaves it to the check before each range's first
          * piece. */
         if (job->resumed)
@@ -183,6 +218,7 @@ enum status job_empty_gaps(struct job *job, struct error *error)
     /* Without --until nobody said that all before it is to be the input's. */
     if (job->window.hi == INT64_MAX)
         return status;
+    /* Sorted by lo; several inputs may have rows of one range. */
     for (size_t i = 1; status == STATUS_OK && i < job->row_count; i++) {
         struct range gap = {job->rows[i - 1].range.hi, job->rows[i].range.lo};
 

@@ -13,22 +13,26 @@
  * --source and --target may hold passwords, and a command line is there for all to see: their texts are copied, then
  * overwritten where the kernel shows them.
  */
+static void hide_text(int argc, char **argv, const char **kept)
+{
+    const char *text = *kept;
+
+    if (text == NULL)
+        return;
+    *kept = strdup(text);
+    if (*kept == NULL)
+        abort();
+    for (int i = 1; i < argc; i++)
+        if (text >= argv[i] && text <= argv[i] + strlen(argv[i]))
+            pg_scrub_argument(argv[i] + (text - argv[i]));
+}
+
 static void hide_secrets(int argc, char **argv, struct options *options)
 {
-    const char **texts[] = {&options->source, &options->target};
-
-    for (size_t t = 0; t < sizeof texts / sizeof *texts; t++) {
-        const char *text = *texts[t];
-
-        if (text == NULL)
-            continue;
-        *texts[t] = strdup(text);
-        if (*texts[t] == NULL)
-            abort();
-        for (int i = 1; i < argc; i++)
-            if (text >= argv[i] && text <= argv[i] + strlen(argv[i]))
-                pg_scrub_argument(argv[i] + (text - argv[i]));
-    }
+    hide_text(argc, argv, &options->target);
+    for (int i = 0; i < options->sources.count; i++)
+        hide_text(argc, argv, &options->sources.items[i]);
+    options->source = options->sources.items[0];
 }
 
 static enum status run_command(const struct options *options, struct error *error)
@@ -69,8 +73,9 @@ int main(int argc, char **argv)
     if (status != STATUS_OK)
         log_error(&error);
     if (hidden) {
-        free((char *)options.source);
         free((char *)options.target);
+        for (int i = 0; i < options.sources.count; i++)
+            free((char *)options.sources.items[i]);
     }
     return (int)status;
 }

@@ -15,11 +15,19 @@ enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
 
+/* Values of an option that may be given several times. */
+#define TEXT_LIST_MAX 256
+struct text_list {
+    const char *items[TEXT_LIST_MAX];
+    int count;
+};
+
 /* Texts are borrowed from argv, NULL where not given, except where a default is named. */
 struct options {
     enum command command;
     enum command help_about; /* help COMMAND; COMMAND_NONE: the overview */
-    const char *source;
+    const char *source; /* the first one */
+    struct text_list sources;
     const char *target;
     const char *table;
     const char *source_table;
@@ -54,7 +62,8 @@ struct options {
 /*
  * Fills options from argv. STATUS_USAGE with a text that names the option, what is wrong and what would be right
  * ("unknown option --tabel; did you mean --table?"). Options of another command are refused by name. `--name value`
- * and `--name=value` both work; an option given twice is refused.
+ * and `--name=value` both work; an option given twice is
+ * refused unless it takes a list.
  */
 MUST_CHECK enum status options_parse(int argc, char **argv, struct options *options, struct error *error);
 

@@ -77,6 +77,12 @@ int pipeline_writers(const struct pipeline *pipeline)
     return pipeline->writers;
 }
 
+int pipeline_readers(const struct pipeline *pipeline)
+{
+    (void)pipeline;
+    return 1;
+}
+
 void pipeline_submit(struct pipeline *pipeline, struct piece *piece)
 {
     pthread_mutex_lock(&pipeline->mutex);
@@ -107,11 +113,10 @@ int64_t pipeline_queued_blocks(struct pipeline *pipeline)
     return blocks;
 }
 
-bool pipeline_range_busy(struct pipeline *pipeline, int32_t input, int64_t lo)
+bool pipeline_range_busy(struct pipeline *pipeline, int64_t lo)
 {
     bool busy = false;
 
-    (void)input;
     pthread_mutex_lock(&pipeline->mutex);
     for (size_t i = pipeline->done; i < pipeline->submitted; i++)
         busy |= piece_spec(pipeline->queue[i])->place.range.lo == lo;
@@ -436,6 +441,7 @@ static void run_router(const struct plan *plan, const struct input *input, struc
         .memory_bytes = plan->memory_bytes,
         .fd = -1,
     };
+    struct stream_set set = {.sources = &source, .count = 1};
     void *session = NULL;
     pthread_t thread, stopper;
 
@@ -472,7 +478,7 @@ static void run_router(const struct plan *plan, const struct input *input, struc
     outcome->status = stream_open(&source, error);
     assert_int_equal(source.seekable, !plan->stream);
     if (outcome->status == STATUS_OK)
-        outcome->status = stream_reader.open(&source, pipeline, &session, error);
+        outcome->status = stream_reader.open(&set, pipeline, &session, error);
     if (plan->grows) {
         FILE *file = fopen(path, "ae");
 

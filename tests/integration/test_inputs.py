@@ -1,0 +1,214 @@
+"""Several CSV inputs of one job: found, in any order of columns, each row once however the run is interrupted."""
+
+import datetime
+import os
+import pathlib
+
+import pytest
+
+import harness
+from harness import SEED, START, create_cpu, fill_cpu
+from test_kill import HOSTS, STEP, UNTIL, Backfill
+from test_nab import FILES, FOLDER, database  # noqa: F401 (a fixture)
+
+ROWS = 120_000
+FILE_COUNT = 40
+COLUMNS = "time, tags_id, hostname, usage_user, usage_system"
+
+
+@pytest.fixture
+def source(servers):
+    source = servers["pg15"].create_database()
+    create_cpu(source, hypertable=False)
+    fill_cpu(source, ROWS, hosts=HOSTS, seed=SEED % 1000)
+    source.execute("UPDATE cpu SET hostname = E'host \"three\",\\nof\\r\\nmany' WHERE tags_id = 3")
+    return source
+
+
+def target_of(servers, kind="ts17", shape=True):
+    target = servers[kind].create_database()
+    create_cpu(target, hypertable=shape, chunk="2 hours", until=START + datetime.timedelta(days=6))
+    return target
+
+
+def write_files(source, folder, condition, count=FILE_COUNT, options="HEADER"):
+    """`condition` says with {i} and {count} which rows are in the i-th file."""
+    folder.mkdir(exist_ok=True)
+    for i in range(count):
+        where = condition.format(i=i, count=count)
+        # Each file has an order of columns of its own.
+        columns = "*" if i % 2 == 0 or options == "HEADER false" else ", ".join(reversed(column_names(source)))
+        source.copy_out(f"COPY (SELECT {columns} FROM cpu WHERE {where} ORDER BY time) TO STDOUT (FORMAT csv, {options})", folder / f"part {i:02}.csv")
+    return folder
+
+
+def column_names(database):
+    return [name for (name,) in database.rows("SELECT attname FROM pg_attribute WHERE attrelid = 'cpu'::regclass AND attnum > 0 ORDER BY attnum")]
+
+
+# Files that follow each other in time, and files that share all of it.
+SPLITS = {
+    "by time": "(extract(epoch FROM time)::bigint / 10) * {count} / 12000 %% {count} = {i}".replace("%%", "%"),
+    "by host": "hashint4(tags_id) & 1023 BETWEEN 1024 * {i} / {count} AND 1024 * ({i} + 1) / {count} - 1",
+    "by row": "abs(hashtextextended(time::text || tags_id, 7) % {count}) = {i}",
+}
+
+
+def run(hyperfill, target, *arguments, check=0):
+    return hyperfill.run("run", "--target", target.conninfo, "--table", "cpu", "--progress", "none", *arguments, check=check)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("kind, shape", [("ts17", True), ("pg15", "partitioned"), ("pg15", False)], ids=["hypertable", "partitioned", "plain"])
+def test_folder(hyperfill, servers, source, split, kind, shape):
+    target = target_of(servers, kind, shape)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS[split])
+    more = ["--time-column", "time", "--range-interval", "1h"] if shape is False else []
+    run(hyperfill, target, "--source", folder, *more)
+    assert target.fingerprint("cpu") == source.fingerprint("cpu")
+
+
+def test_replace_deletes_once_for_all_inputs(hyperfill, servers, source):
+    # Rows of others are in each range; each range gets rows of each of the files, by several writers.
+    target = target_of(servers)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS["by row"], count=12)
+    for kept in range(3):
+        target.execute(f"TRUNCATE cpu; INSERT INTO cpu (time, tags_id) SELECT time, -1 FROM generate_series('{START}'::timestamptz, '{START}'::timestamptz + '33 hours', '1 minute') time")
+        run(hyperfill, target, "--source", folder, "--overlap", "replace", "--jobs", 4, "--readers", 4, "--memory", "16MB", "--yes", "--range-interval", "20m", "--checkpoint", f"{kept}.checkpoint")
+        assert target.fingerprint("cpu") == source.fingerprint("cpu")
+        hyperfill.run("clean", "--target", target.conninfo, "--table", "cpu", "--yes")
+
+
+def test_overlap_error_looks_at_all_inputs(hyperfill, servers, source):
+    target = target_of(servers)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS["by time"], count=8)
+    last = source.value("SELECT max(time) FROM cpu")
+    target.execute(f"INSERT INTO cpu (time, tags_id) VALUES ('{last}', -1)")
+    result = run(hyperfill, target, "--source", folder, check=3)
+    assert "already has 1 row in 1 range" in result.stderr
+    assert target.value("SELECT count(*) FROM cpu") == 1
+
+
+@pytest.mark.parametrize("split", ["by time", "by row"])
+def test_killed_with_forty_files_at_once(hyperfill, servers, source, chance, split):
+    target = target_of(servers)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS[split])
+    backfill = Backfill(hyperfill, source, ["--source", folder], target)
+
+    def other_speed(number):
+        return ["--jobs", chance.choice(["1", "2", "4"]), "--readers", chance.choice(["1", "2", "3", "8"]), "--memory", chance.choice(["16MB", "64MB"])]
+
+    backfill.kill_at_random(chance, 20, other_speed)
+
+
+# ---- Finding
+
+
+def test_pattern_and_list(hyperfill, servers, source):
+    target = target_of(servers)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS["by time"], count=6)
+    (folder / "part 05.csv").rename(folder / "other.csv")
+    result = run(hyperfill, target, "--source", f"{folder}/part*.csv", "--source", folder / "other.csv")
+    assert target.fingerprint("cpu") == source.fingerprint("cpu")
+    # The same inputs, named another way: the same job.
+    result = run(hyperfill, target, "--source", folder)
+    assert "nothing to do" in result.stderr, result
+
+
+def test_standard_input_among_files(hyperfill, servers, source):
+    target = target_of(servers)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS["by time"], count=4)
+    stdin = (folder / "part 01.csv").read_bytes()
+    (folder / "part 01.csv").unlink()
+    hyperfill.run("run", "--target", target.conninfo, "--table", "cpu", "--source", folder, "--source", "-", "--progress", "none", stdin=stdin)
+    assert target.fingerprint("cpu") == source.fingerprint("cpu")
+
+
+def test_other_files_of_a_folder_are_left_out(hyperfill, servers, source):
+    target = target_of(servers)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS["by time"], count=2)
+    (folder / "README").write_text("no data")
+    (folder / "hyperfill-cpu.checkpoint").write_text("no data")
+    result = run(hyperfill, target, "--source", folder)
+    assert "2 files of other names" in result.stderr
+    assert target.fingerprint("cpu") == source.fingerprint("cpu")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["data/none*.csv"], "--source data/none*.csv: there is no file that matches"),
+        (["data/part 00.csv", "data/part 00.csv"], "names data/part 00.csv twice"),
+        (["data/part 00.csv", "data/link.csv"], "are the same file"),
+        (["data/part 00.csv", "data/missing.csv"], "cannot open data/missing.csv"),
+        (["data/part 00.csv", "dbname=x"], "a database cannot be one of several sources"),
+        (["-", "-"], "names standard input twice"),
+        (["empty"], "--source empty: there is no file named *.csv"),
+    ],
+)
+def test_refused(hyperfill, servers, source, arguments, said):
+    target = target_of(servers)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS["by time"], count=1)
+    os.link(folder / "part 00.csv", folder / "link.csv")
+    (hyperfill.folder / "empty").mkdir()
+    options = [word for argument in arguments for word in ("--source", argument)]
+    result = hyperfill.run("run", "--target", target.conninfo, "--table", "cpu", *options, check=None)
+    assert result.status in (2, 6), result
+    assert said in result.stderr
+    assert target.value("SELECT count(*) FROM cpu") == 0
+
+
+def test_bad_row_names_its_file(hyperfill, servers, source):
+    target = target_of(servers)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS["by time"], count=5, options="HEADER false")
+    with open(folder / "part 03.csv", "a") as file:
+        lines = len((folder / "part 03.csv").read_bytes().split(b"\n"))
+        file.write("2024-01-01 00:00:00+00,x\n")
+    result = run(hyperfill, target, "--source", folder, "--no-header", check=3)
+    assert f"part 03.csv, line {lines}," in result.stderr
+    assert "part 03.csv" in result.stderr.splitlines()[0]
+
+
+# ---- The inputs changed
+
+
+@pytest.mark.parametrize("change", ["more", "fewer", "edited", "renamed"])
+def test_changed_inputs_are_refused(hyperfill, servers, source, change):
+    target = target_of(servers)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS["by time"], count=6)
+    backfill = Backfill(hyperfill, source, ["--source", folder], target)
+    process = backfill.start("--memory", "16MB")
+    backfill.wait_for(process, 1)
+    process.kill()
+    part = folder / "part 03.csv"
+    if change == "more":
+        (folder / "part 99.csv").write_text(",".join(column_names(source)) + "\n")
+    elif change == "fewer":
+        part.unlink()
+    elif change == "edited":
+        with open(part, "a") as file:
+            file.write(part.read_text().splitlines()[-1] + "\n")
+    else:
+        part.rename(folder / "zart 03.csv")
+    for more in ([], ["--checkpoint", "other.checkpoint"]):
+        before = backfill.progress()
+        result = backfill.start(*more).wait(timeout=60, check=2)
+        assert "source" in result.stderr and ("now" in result.stderr), result
+        assert backfill.progress() == before
+
+
+# ---- Real data
+
+
+@pytest.mark.skipif(not FILES, reason=f"no CSV files in {FOLDER}")
+def test_all_of_nab_in_one_run(database, hyperfill):  # noqa: F811
+    for rest in ("TABLE IF EXISTS nab", "TABLE IF EXISTS by_copy", "SCHEMA IF EXISTS hyperfill CASCADE"):
+        database.execute(f"SET client_min_messages = error; DROP {rest}")
+    database.execute("CREATE TABLE by_copy (timestamp timestamp, value double precision)")
+    database.execute("CREATE TABLE nab (timestamp timestamp NOT NULL, value double precision)")
+    database.rows("SELECT create_hypertable('nab', 'timestamp', chunk_time_interval => interval '7 days')")
+    for file in FILES:
+        database.copy_in("COPY by_copy FROM STDIN (FORMAT csv, HEADER)", file)
+    sources = [word for folder in sorted({file.parent for file in FILES}) for word in ("--source", folder)]
+    hyperfill.run("run", *sources, "--target", database.conninfo, "--table", "nab", "--progress", "none")
+    assert database.fingerprint("nab") == database.fingerprint("by_copy")
