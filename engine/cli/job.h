@@ -41,11 +41,11 @@ struct job {
     struct pg *source, *target; /* for planning; sessions have their own */
     struct table source_table, table;
     struct postgres_source postgres;
-    struct stream_set set;         /* the inputs of a stream */
-    char **paths;                  /* of them; "-" is standard input */
-    struct stream_mark **marks;    /* of each of them */
-    struct append_input *inputs;   /* how writers see them; a PostgreSQL source is one input */
-    struct job_columns *columns;   /* of each of them */
+    struct stream_set set;       /* the inputs of a stream */
+    char **paths;                /* of them; "-" is standard input */
+    struct stream_mark **marks;  /* of each of them */
+    struct append_input *inputs; /* how writers see them; a PostgreSQL source is one input */
+    struct job_columns *columns; /* of each of them */
     size_t input_count;
     bool rereadable; /* all inputs can be read twice */
     struct range window;
@@ -65,8 +65,8 @@ struct job {
     size_t task_count;
     int64_t ranges_total, rows_total, bytes_total; /* -1: unknown; estimates */
     int64_t rows_before, bytes_before;
-    int64_t source_last; /* newest time seen in the source; INT64_MIN: unknown */
-    struct stream_sample sample; /* of all inputs together */
+    int64_t source_last;           /* newest time seen in the source; INT64_MIN: unknown */
+    struct stream_sample sample;   /* of all inputs together */
     struct overlap_report overlap; /* rows of others inside ranges that are not committed yet */
 };
 

@@ -26,7 +26,7 @@ struct text_list {
 struct options {
     enum command command;
     enum command help_about; /* help COMMAND; COMMAND_NONE: the overview */
-    const char *source; /* the first one */
+    const char *source;      /* the first one */
     struct text_list sources;
     const char *target;
     const char *table;

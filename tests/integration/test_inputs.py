@@ -165,8 +165,8 @@ def test_bad_row_names_its_file(hyperfill, servers, source):
         lines = len((folder / "part 03.csv").read_bytes().split(b"\n"))
         file.write("2024-01-01 00:00:00+00,x\n")
     result = run(hyperfill, target, "--source", folder, "--no-header", check=3)
-    assert f"part 03.csv, line {lines}," in result.stderr
-    assert "part 03.csv" in result.stderr.splitlines()[0]
+    assert "part 03.csv: target" in result.stderr.splitlines()[0]
+    assert f"at line {lines}, byte" in result.stderr
 
 
 # ---- The inputs changed
