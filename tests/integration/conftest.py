@@ -108,6 +108,7 @@ def community():
     server = harness.RemoteServer("community", harness.COMMUNITY)
     yield server.create_database()
     server.drop_databases()
+    server.drop_templates()
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ class RemoteServer:
         self.kind = kind
         self.parameters = psycopg2.extensions.parse_dsn(conninfo)
         self.databases = []
+        self.templates = []
 
     @property
     def has_timescaledb(self):
@@ -75,11 +76,31 @@ class RemoteServer:
         """A fresh database, with TimescaleDB where the server has it. It is dropped when the test ends."""
         # Several runs may share a community server.
         database = Database(self, f"test_{os.getpid()}_{next(_database_numbers)}")
-        self._administrate("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", database.name)
+        self._administrate(f"CREATE DATABASE {{}} TEMPLATE {self._template()}", database.name)
         self.databases.append(database)
-        if self.has_timescaledb:
-            database.execute("SET client_min_messages = error; CREATE EXTENSION timescaledb; RESET client_min_messages")
         return database
+
+    def _template(self):
+        """A database with the extension, made once: to copy it takes a third of the time of making it."""
+        name = f"template_{os.getpid()}"
+        if name in self.templates:
+            return name
+        self._administrate("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", name)
+        if self.has_timescaledb:
+            template = Database(self, name)
+            template.execute("SET client_min_messages = error; CREATE EXTENSION timescaledb; RESET client_min_messages")
+            template.close()
+        # The extension's own workers would stay in it, and a database that is in use cannot be copied.
+        self._administrate("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", name)
+        postgres = Database(self, "postgres")
+        postgres.rows("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", [name])
+        postgres.close()
+        self.templates.append(name)
+        return name
+
+    def drop_templates(self):
+        while self.templates:
+            self._administrate("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.templates.pop())
 
     def drop_databases(self):
         while self.databases:
