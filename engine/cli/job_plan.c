@@ -155,6 +155,28 @@ static enum status count_in_cells(struct job *job, struct error *error)
     return status;
 }
 
+/* What job_empty_gaps will empty counts as well. A resumed job has rows of its own between the ranges that are left. */
+static enum status add_gaps(const struct job *job, struct range **ranges, size_t *count, struct error *error)
+{
+    struct range *all;
+    size_t total = 0;
+
+    if (!job->stream || job->resumed || job->options->overlap != OVERLAP_REPLACE || job->window.hi == INT64_MAX)
+        return STATUS_OK;
+    all = calloc(*count * 2 + 1, sizeof *all);
+    if (all == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    for (size_t i = 0; i < *count; i++) {
+        if (i > 0 && (*ranges)[i - 1].hi < (*ranges)[i].lo)
+            all[total++] = (struct range){(*ranges)[i - 1].hi, (*ranges)[i].lo};
+        all[total++] = (*ranges)[i];
+    }
+    free(*ranges);
+    *ranges = all;
+    *count = total;
+    return STATUS_OK;
+}
+
 static enum status plan_overlap(struct job *job, struct error *error)
 {
     struct range *ranges = NULL;
@@ -173,6 +195,8 @@ static enum status plan_overlap(struct job *job, struct error *error)
         return count_in_cells(job, error);
     }
     status = uncommitted_ranges(job, &ranges, &count, error);
+    if (status == STATUS_OK)
+        status = add_gaps(job, &ranges, &count, error);
     if (status == STATUS_OK && count > 0)
         status = overlap_count(job->target, &job->table, ranges, count, &job->overlap, error);
     free(ranges);

@@ -134,6 +134,10 @@ def test_replace_empties_ranges_for_which_the_source_has_no_rows(overlap):
     overlap.source.copy_out("COPY (SELECT * FROM m ORDER BY time) TO STDOUT (FORMAT csv, HEADER)", overlap.csv)
     overlap.dual_write(low="2024-03-02 06:00:00+00")
     after = overlap.after()
+    if overlap.kind_of_source == "csv":
+        # Those of the empty day are told as well.
+        there = overlap.target.value(f"SELECT count(*) FROM m WHERE time < '{T}'")
+        assert f"already has {there} rows in" in overlap.run("--overlap", "replace", command="plan").stdout
     overlap.run("--overlap", "replace", "--yes")
     assert overlap.after() == after
     if overlap.kind_of_source == "postgresql":
