@@ -8,7 +8,9 @@ struct entry {
     struct piece *piece;
     struct entry *next;
     int64_t blocks;
-    bool flying; /* a writer has it */
+    int64_t before; /* entries of the same range that stand before it and must be committed first */
+    bool flying;    /* a writer has it */
+    struct entry *next_flying;
 };
 
 struct queue {
@@ -17,6 +19,7 @@ struct queue {
     pthread_cond_t cond;   /* something was pushed or done, or the queue closed */
     struct entry *first;   /* in the order of pushing */
     struct entry **last;
+    struct entry *flying; /* those that writers have */
     int64_t count, blocks;
     int waiting;
     bool closed;
@@ -37,11 +40,23 @@ enum status queue_create(struct stop *stop, struct queue **result, struct error 
     return STATUS_OK;
 }
 
+static bool same_range(const struct entry *one, const struct entry *other)
+{
+    return piece_spec(one->piece)->place.range.lo == piece_spec(other->piece)->place.range.lo;
+}
+
 /* With the lock held: takes the entry out of the books. */
 static void queue_remove(struct queue *queue, struct entry **link)
 {
     struct entry *entry = *link;
 
+    for (struct entry *other = entry->next; other != NULL; other = other->next)
+        other->before -= same_range(entry, other);
+    for (struct entry **flying = &queue->flying; entry->flying && *flying != NULL; flying = &(*flying)->next_flying)
+        if (*flying == entry) {
+            *flying = entry->next_flying;
+            break;
+        }
     *link = entry->next;
     if (queue->last == &entry->next)
         queue->last = link;
@@ -72,6 +87,8 @@ enum status queue_push(struct queue *queue, struct piece *piece, int64_t blocks,
     *entry = (struct entry){.piece = piece, .blocks = blocks};
     pthread_mutex_lock(&queue->mutex);
     assert(!queue->closed);
+    for (const struct entry *other = queue->first; other != NULL; other = other->next)
+        entry->before += same_range(entry, other);
     *queue->last = entry;
     queue->last = &entry->next;
     queue->count++;
@@ -81,27 +98,13 @@ enum status queue_push(struct queue *queue, struct piece *piece, int64_t blocks,
     return STATUS_OK;
 }
 
-static bool same_range(const struct piece *one, const struct piece *other)
-{
-    return piece_spec(one)->place.range.lo == piece_spec(other)->place.range.lo;
-}
-
-/* Whether a piece of the same range, of whichever input, stands before the entry: it must be committed first. */
-static bool queue_is_blocked(const struct queue *queue, const struct entry *entry)
-{
-    for (const struct entry *other = queue->first; other != entry; other = other->next)
-        if (same_range(other->piece, entry->piece))
-            return true;
-    return false;
-}
-
 /* Whether a writer works in the same chunk: possible, but not the first choice. */
 static bool queue_is_crowded(const struct queue *queue, const struct entry *entry)
 {
     int64_t cell = piece_spec(entry->piece)->place.cell.lo;
 
-    for (const struct entry *other = queue->first; other != NULL; other = other->next)
-        if (other->flying && piece_spec(other->piece)->place.cell.lo == cell)
+    for (const struct entry *other = queue->flying; other != NULL; other = other->next_flying)
+        if (piece_spec(other->piece)->place.cell.lo == cell)
             return true;
     return false;
 }
@@ -112,7 +115,7 @@ static struct entry *queue_choose(struct queue *queue)
     struct entry *second = NULL;
 
     for (struct entry *entry = queue->first; entry != NULL; entry = entry->next) {
-        if (entry->flying || queue_is_blocked(queue, entry))
+        if (entry->flying || entry->before > 0)
             continue;
         if (!queue_is_crowded(queue, entry))
             return entry;
@@ -141,6 +144,8 @@ struct piece *queue_pop(struct queue *queue, int64_t *waited_ns)
     }
     if (entry != NULL && stop_level(queue->stop) == STOP_RUN) {
         entry->flying = true;
+        entry->next_flying = queue->flying;
+        queue->flying = entry;
         piece = entry->piece;
     }
     pthread_mutex_unlock(&queue->mutex);
