@@ -10,7 +10,8 @@
 # Example: ./test.sh -- -k proxy -x
 #
 # Every stage is run, also after one that failed; the status is 0 only if all passed. Which servers are tested, and with which
-# seed, is told at the head of tests/integration/conftest.py.
+# seed, is told at the head of tests/integration/conftest.py. Tests wait for servers more than they compute, so
+# HYPERFILL_TEST_WORKERS of them run at once, by default 2, each with servers of its own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -72,7 +73,7 @@ integration_tests() {
     local sanitize=$1 status=0
     shift
     HYPERFILL_BINARY=$(folder_of "$sanitize")/hyperfill sanitized "$sanitize" env PYTHONDONTWRITEBYTECODE=1 \
-        /usr/bin/python3 -m pytest -p no:cacheprovider -rs tests/integration "$@" "${pytest_arguments[@]}" || status=$?
+        /usr/bin/python3 -m pytest -p no:cacheprovider -rs -n "${HYPERFILL_TEST_WORKERS:-2}" tests/integration "$@" "${pytest_arguments[@]}" || status=$?
     # 5: no test was selected, which the arguments for pytest may well mean for one of several runs.
     ((status == 0 || status == 5 && ${#pytest_arguments[@]} > 0))
 }
