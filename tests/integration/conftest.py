@@ -16,6 +16,8 @@ import harness
 
 
 def pytest_configure(config):
+    # Workers of pytest-xdist are started after this, and are to draw the same numbers.
+    os.environ["HYPERFILL_TEST_SEED"] = str(harness.SEED)
     config.addinivalue_line("markers", "pipeline: exercises readers, queue and writers together; also run under ThreadSanitizer")
 
 
