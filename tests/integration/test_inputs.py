@@ -212,3 +212,23 @@ def test_all_of_nab_in_one_run(database, hyperfill):  # noqa: F811
     sources = [word for folder in sorted({file.parent for file in FILES}) for word in ("--source", folder)]
     hyperfill.run("run", *sources, "--target", database.conninfo, "--table", "nab", "--progress", "none")
     assert database.fingerprint("nab") == database.fingerprint("by_copy")
+
+
+# ---- Order
+
+
+def test_records_of_an_input_keep_their_order_within_a_range(hyperfill, servers, chance):
+    target = servers["ts17"].create_database()
+    target.execute("CREATE TABLE m (time bigint NOT NULL, input int, line int, stored bigserial)")
+    target.rows("SELECT create_hypertable('m', 'time', chunk_time_interval => 1000)")
+    folder = hyperfill.folder / "data"
+    folder.mkdir()
+    for i in range(4):
+        lines = (f"{chance.randrange(5000)},{i},{line}" for line in range(40_000))
+        (folder / f"{i}.csv").write_text("time,input,line\n" + "\n".join(lines) + "\n")
+    hyperfill.run("run", "--source", folder, "--target", target.conninfo, "--table", "m", "--memory", "16MB", "--jobs", 3, "--range-interval", "250", "--progress", "none")
+    assert target.value("SELECT count(*) FROM m") == 160_000
+    disorder = "SELECT count(*) FROM (SELECT line < lag(line) OVER (PARTITION BY input, time / 250 ORDER BY stored) AS back FROM m) r WHERE back"
+    assert target.value(disorder) == 0
+    # The files were read side by side, else the order would be no wonder.
+    assert target.value("SELECT count(*) FROM (SELECT input <> lag(input) OVER (ORDER BY stored) AS turn FROM m) r WHERE turn") > 20
