@@ -174,8 +174,12 @@ enum status job_open(struct job *job, const struct options *options, struct stop
         return error_set(error, STATUS_USAGE, "--source-table is for a PostgreSQL source; --source names a CSV file");
     if (!job->stream && options->dialect_given)
         return error_set(error, STATUS_USAGE, "CSV options are for a CSV source; --source names a database");
-    /* The file first: it costs nothing to find out that it is not there. */
-    status = job->stream ? job_open_csv(job, error) : STATUS_OK;
+    if (!job->stream && options->spill_dir != NULL)
+        return error_set(error, STATUS_USAGE, "--spill-dir is for a CSV source; --source names a database");
+    /* Files first: it costs nothing to find out that they are not there. */
+    status = options->spill_dir != NULL ? spill_check(options->spill_dir, error) : STATUS_OK;
+    if (status == STATUS_OK && job->stream)
+        status = job_open_csv(job, error);
     if (status == STATUS_OK)
         status = job_timezone(job, error);
     if (status == STATUS_OK)

@@ -434,5 +434,7 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
     command_override(&parser);
     if (required_check(&parser) != STATUS_OK)
         return error->status;
+    if (options->spill_max > 0 && options->spill_dir == NULL)
+        return error_set(error, STATUS_USAGE, "--spill-max needs --spill-dir");
     return dialect_finish(&parser);
 }

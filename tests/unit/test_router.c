@@ -37,6 +37,7 @@ struct collected {
 
 struct pipeline {
     struct pool *pool;
+    struct spill *spill;
     struct stop *stop;
     struct stats stats;
     int writers;
@@ -70,6 +71,11 @@ struct stats *pipeline_stats(struct pipeline *pipeline)
 struct pool *pipeline_pool(struct pipeline *pipeline)
 {
     return pipeline->pool;
+}
+
+struct spill *pipeline_spill(struct pipeline *pipeline)
+{
+    return pipeline->spill;
 }
 
 int pipeline_writers(const struct pipeline *pipeline)
@@ -231,6 +237,8 @@ struct plan {
     int64_t pool_bytes;
     uint32_t block_size;
     int64_t memory_bytes;
+    /* 0: no spill */
+    int64_t spill_bytes;
     bool slow;
     /* What goes wrong: the pipe stays open, nobody takes pieces, the file grows; a stop is asked for soon in the first
      * two. */
@@ -397,7 +405,7 @@ struct outcome {
     size_t count;
     enum status status;
     struct error error;
-    int64_t skipped, packed;
+    int64_t skipped, packed, spilled;
 };
 
 static struct layout *layout_make(void)
@@ -452,6 +460,10 @@ static void run_router(const struct plan *plan, const struct input *input, struc
     pthread_cond_init(&pipeline->cond, NULL);
     assert_int_equal(stop_create(&pipeline->stop, error), STATUS_OK);
     assert_int_equal(pool_create(plan->pool_bytes, plan->block_size, 0, pipeline->stop, &pipeline->pool, error), 0);
+    if (plan->spill_bytes > 0)
+        assert_int_equal(spill_create("/tmp", plan->spill_bytes, plan->spill_bytes / 4096, plan->block_size,
+                                      &pipeline->stats, &pipeline->spill, error),
+                         STATUS_OK);
     if (marks != NULL) {
         source.marks = marks->list;
         source.mark_count = marks->count;
@@ -511,8 +523,10 @@ static void run_router(const struct plan *plan, const struct input *input, struc
     outcome->count = pipeline->done;
     outcome->skipped = stats_get(&pipeline->stats.rows_skipped);
     outcome->packed = stats_get(&pipeline->stats.packed_raw_bytes);
+    outcome->spilled = stats_get(&pipeline->stats.spilled_bytes);
     assert_int_equal(pipeline->queued_blocks, 0);
     layout_free(source.layout);
+    spill_free(pipeline->spill);
     pool_free(pipeline->pool);
     stop_free(pipeline->stop);
     pthread_mutex_destroy(&pipeline->mutex);
