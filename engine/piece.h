@@ -3,8 +3,8 @@
  *
  * A reader fills it with blocks while a writer may already take them out. Where the source can be asked again
  * (addressable), blocks are given back as soon as they are written and a failed piece is read anew; where it cannot
- * (stream), the piece is whole before it is queued and keeps its blocks, in memory or spilled, until the commit, so that
- * it can be written again.
+ * (stream), the piece is whole before it is queued and keeps its blocks, in memory or spilled, until the commit, so
+ * that it can be written again.
  *
  * Two hold it, the reader and the writer; the last one to let go frees it. A writer commits only after the reader has
  * said that it reached the end without error.

@@ -70,7 +70,7 @@ struct pipeline_spec {
     /* Streams: a folder for what memory has no room for, or NULL; and how much it may take, 0: half of its room. */
     const char *spill_dir;
     int64_t spill_max;
-    int64_t retry_ms;     /* budget of one piece, and of an outage */
+    int64_t retry_ms; /* budget of one piece, and of an outage */
     struct stop *stop;
     struct stats *stats;
     /* Called by writer threads, one at a time, after a commit / when a range is quarantined. A failing hook ends the

@@ -106,8 +106,8 @@ enum status spill_create(const char *folder, int64_t bytes_max, int64_t slots_ma
     *spill = (struct spill){.fd = -1, .block_size = block_size, .stats = stats, .slots = MAP_FAILED};
     pthread_mutex_init(&spill->mutex, NULL);
     spill->folder = strdup(folder);
-    status = spill->folder != NULL ? file_open(folder, &spill->fd, error)
-                                   : error_set(error, STATUS_SYSTEM, "out of memory");
+    status =
+        spill->folder != NULL ? file_open(folder, &spill->fd, error) : error_set(error, STATUS_SYSTEM, "out of memory");
     if (status == STATUS_OK) {
         spill->bytes_max = bytes_max > 0 ? bytes_max : room_of(spill->fd) / 2;
         spill->slots_max = slots_max < UINT32_MAX ? (uint32_t)slots_max : UINT32_MAX - 1;
@@ -152,8 +152,7 @@ static int block_parts(const struct block *block, uint32_t block_size, struct io
 
 static uint64_t parts_hash(const struct iovec parts[2])
 {
-    return XXH3_64bits_withSeed(parts[1].iov_base, parts[1].iov_len,
-                                XXH3_64bits(parts[0].iov_base, parts[0].iov_len));
+    return XXH3_64bits_withSeed(parts[1].iov_base, parts[1].iov_len, XXH3_64bits(parts[0].iov_base, parts[0].iov_len));
 }
 
 /* Reads or writes all of the parts, from where `offset` says. 0: done, else errno; ENODATA: the file ends before. */

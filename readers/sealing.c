@@ -18,11 +18,13 @@
 #define PACK_LEVEL 1
 /*
  * With a spill, pieces of an input in no order need not fit into memory: large enough for whole chunks of usual sizes,
- * small enough that what a failed transaction costs is seconds. The least that is worth a transaction is an eighth, as
- * of other pieces.
+ * small enough that what a failed transaction costs is seconds. A cold bucket waits for an eighth of that. An idle
+ * writer gets less, of which the transaction's own cost is still below a twentieth; if readers are faster there are no
+ * idle writers, and the buckets that they find are larger each time.
  */
 #define PIECE_MAX_SPILLED ((int64_t)128 << 20)
-#define PIECE_MIN_SPILLED (PIECE_MAX_SPILLED / 8)
+#define PIECE_COLD_SPILLED ((int64_t)16 << 20)
+#define PIECE_IDLE_SPILLED ((int64_t)4 << 20)
 /* Packing that does not free one block of eight is not tried again until another pool full of input was read. */
 #define PACK_POOR 8
 
@@ -43,9 +45,10 @@ static bool is_spilling(const struct router *router)
     return router->spill != NULL && is_disordered(router);
 }
 
-static int64_t piece_min(const struct router *router)
+/* What a piece has at the least; `spilled` where buckets may grow on disk. */
+static int64_t piece_min(const struct router *router, int64_t spilled)
 {
-    return is_spilling(router) && router->piece_min < PIECE_MIN_SPILLED ? PIECE_MIN_SPILLED : router->piece_min;
+    return is_spilling(router) && router->piece_min < spilled ? spilled : router->piece_min;
 }
 
 bool router_full(const struct router *router, const struct bucket *bucket)
@@ -121,7 +124,7 @@ enum status router_seal_all(struct router *router, struct error *error)
 /* A piece that idle writers can have now: the largest that is large enough, or will not grow. */
 static struct bucket *choose_for_idle(const struct router *router)
 {
-    const int64_t least = piece_min(router);
+    const int64_t least = piece_min(router, PIECE_IDLE_SPILLED);
     struct bucket *best = NULL;
 
     for (struct bucket *bucket = router->buckets.first; bucket != NULL; bucket = bucket->next) {
@@ -137,7 +140,7 @@ static struct bucket *choose_for_idle(const struct router *router)
 
 enum status router_tidy(struct router *router, struct error *error)
 {
-    const int64_t least = piece_min(router);
+    const int64_t least = piece_min(router, PIECE_COLD_SPILLED);
     enum status status = STATUS_OK;
     struct bucket *next;
 
