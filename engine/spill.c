@@ -275,6 +275,16 @@ enum status spill_put(struct spill *spill, struct spilled *list, const struct bl
     return STATUS_OK;
 }
 
+bool spill_has_room(struct spill *spill)
+{
+    bool room;
+
+    pthread_mutex_lock(&spill->mutex);
+    room = spill->used < spill->slots_max / 2 && spill->used * spill->block_size < spill->bytes_max / 2;
+    pthread_mutex_unlock(&spill->mutex);
+    return room;
+}
+
 enum status spill_get(struct spill *spill, uint32_t slot, struct block *block, struct error *error)
 {
     const struct slot *facts = &spill->slots[slot];

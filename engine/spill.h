@@ -43,6 +43,9 @@ void spill_free(struct spill *spill);
 MUST_CHECK enum status spill_put(struct spill *spill, struct spilled *list, const struct block *block, bool *taken,
                                  struct error *error);
 
+/* Whether less than half of what it may take is in use. */
+bool spill_has_room(struct spill *spill);
+
 /* Reads a slot into a block, whose `data` has room for one. STATUS_SYSTEM if that is not what was written. */
 MUST_CHECK enum status spill_get(struct spill *spill, uint32_t slot, struct block *block, struct error *error);
 

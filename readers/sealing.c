@@ -24,7 +24,7 @@
  */
 #define PIECE_MAX_SPILLED ((int64_t)128 << 20)
 #define PIECE_COLD_SPILLED ((int64_t)16 << 20)
-#define PIECE_IDLE_SPILLED ((int64_t)4 << 20)
+#define PIECE_IDLE_SPILLED ((int64_t)8 << 20)
 /* Packing that does not free one block of eight is not tried again until another pool full of input was read. */
 #define PACK_POOR 8
 
@@ -187,13 +187,13 @@ static struct bucket *choose_for_room(const struct router *router)
     return best;
 }
 
-/* Packs the buckets with the most raw blocks. Says whether blocks came free. */
-static bool pack_some(struct router *router)
+/* Packs the buckets with the most raw blocks. Returns how many blocks came free. */
+static int64_t pack_some(struct router *router)
 {
     int64_t total = pool_block_count(router->pool), seen = 0, freed = 0, raw = 0, packed = 0;
 
     if (router->input.window.offset < router->pack_again)
-        return false;
+        return 0;
     while (freed <= total / PACK_SHARE) {
         struct bucket *most = NULL;
 
@@ -209,7 +209,7 @@ static bool pack_some(struct router *router)
     stats_add(&router->stats->packed_bytes, packed);
     if (seen > 0 && freed < seen / PACK_POOR)
         router->pack_again = router->input.window.offset + total * router->block_size;
-    return freed > 0;
+    return freed;
 }
 
 /* Memory that a bucket would free if it were spilled: full blocks, or else its tail. */
@@ -220,8 +220,8 @@ static int64_t spill_weight(const struct router *router, const struct bucket *bu
     return full > 0 ? full * router->block_size : bucket->tail != NULL ? bucket->tail->used : 0;
 }
 
-/* Spills the buckets that hold the most. Says by *freed whether blocks came free. */
-static enum status spill_some(struct router *router, int64_t *freed, struct error *error)
+/* Spills the buckets that hold the most; `packs`: smaller than they are. Says by *freed whether blocks came free. */
+static enum status spill_some(struct router *router, bool packs, int64_t *freed, struct error *error)
 {
     int64_t wanted = pool_block_count(router->pool) / SPILL_SHARE, before = -1, raw = 0, packed = 0;
     enum status status = STATUS_OK;
@@ -236,13 +236,26 @@ static enum status spill_some(struct router *router, int64_t *freed, struct erro
         before = *freed;
         if (most == NULL)
             break;
-        if (router->input.window.offset >= router->pack_again)
+        if (packs && router->input.window.offset >= router->pack_again)
             *freed += bucket_pack(most, router->pool, router->packer, PACK_LEVEL, &raw, &packed);
         status = bucket_spill(most, router->pool, router->spill, freed, error);
     }
     stats_add(&router->stats->packed_raw_bytes, raw);
     stats_add(&router->stats->packed_bytes, packed);
     return status;
+}
+
+/* Frees blocks without sealing, if that is possible. Writing to disk is ten times as quick as packing, so a bucket is
+ * packed only where writers have enough to do, or the disk has little room. */
+static enum status free_some(struct router *router, int64_t *freed, struct error *error)
+{
+    bool spills = is_spilling(router);
+    bool packs = !spills || pipeline_hungry(router->pipeline) == 0 || !spill_has_room(router->spill);
+
+    *freed = packs ? pack_some(router) : 0;
+    if (*freed > 0 || !spills)
+        return STATUS_OK;
+    return spill_some(router, packs, freed, error);
 }
 
 static enum claim router_claim(void *context)
@@ -276,12 +289,10 @@ static enum status find_block(struct router *router, struct block **block, struc
         if (bucket == NULL || pipeline_queued_blocks(router->pipeline) * 2 >= pool_block_count(router->pool))
             return wait_for_block(router, block, error);
         /* Packing takes time, and is for when the writers take longer. */
-        if (for_idle == NULL && is_disordered(router) && pack_some(router))
-            continue;
-        if (for_idle == NULL && is_spilling(router)) {
+        if (for_idle == NULL && is_disordered(router)) {
             int64_t freed;
 
-            status = spill_some(router, &freed, error);
+            status = free_some(router, &freed, error);
             if (status != STATUS_OK || freed > 0)
                 continue;
         }
