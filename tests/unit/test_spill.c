@@ -326,6 +326,40 @@ static void test_damage(void **state)
     check_damage(true, 3 * 8192);
 }
 
+/* The disk answers with errors: a failure, unlike a full disk. */
+static void test_broken_disk(void **state)
+{
+    struct cursor cursor = {0};
+    struct chain chain = {0};
+    struct bench bench;
+    struct span span;
+    int64_t freed = 0;
+    int fd, only;
+
+    (void)state;
+    bench_open(&bench, 8192, 1 << 30, 100);
+    fd = spill_fd();
+    chain_push(&chain, block_make(&bench, 7));
+    assert_int_equal(chain_spill(&chain, bench.pool, bench.spill, &freed, &bench.error), STATUS_OK);
+    chain_push(&chain, block_make(&bench, 8));
+    only = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    assert_int_equal(dup2(only, fd), fd);
+    close(only);
+    assert_int_equal(chain_spill(&chain, bench.pool, bench.spill, &freed, &bench.error), STATUS_SYSTEM);
+    assert_non_null(strstr(bench.error.text, "cannot write"));
+    /* Nothing has moved. */
+    assert_int_equal(chain.blocks, 1);
+    assert_int_equal(chain.spilled.count, 1);
+    only = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    assert_int_equal(dup2(only, fd), fd);
+    close(only);
+    error_reset(&bench.error);
+    assert_int_equal(chain_next(&chain, &cursor, bench.packer, &span, &bench.error), STATUS_SYSTEM);
+    assert_non_null(strstr(bench.error.text, "cannot read"));
+    chain_clear(&chain, bench.pool);
+    bench_close(&bench);
+}
+
 static void check_refused(const char *path, const char *words)
 {
     struct error error;
@@ -420,8 +454,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chain),     cmocka_unit_test(test_two_cursors), cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_damage),      cmocka_unit_test(test_folders),
-        cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_full_disk), cmocka_unit_test(test_damage),      cmocka_unit_test(test_broken_disk),
+        cmocka_unit_test(test_folders),   cmocka_unit_test(test_threads),
     };
 
     alarm(120);
