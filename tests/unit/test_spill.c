@@ -393,10 +393,14 @@ static void test_folders(void **state)
 static void *use_alone(void *opaque)
 {
     struct bench *bench = opaque;
-    struct bench own = *bench;
+    struct bench own = {
+        .pool = bench->pool,
+        .spill = bench->spill,
+        .block_size = bench->block_size,
+        .seed = bench->seed + (unsigned)(size_t)pthread_self(),
+    };
     struct block *block;
 
-    own.seed += (unsigned)(size_t)pthread_self();
     error_reset(&own.error);
     CHECK(packer_create(own.block_size, &own.packer, &own.error) == STATUS_OK);
     for (int turn = 0; turn < 200; turn++) {
