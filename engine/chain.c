@@ -20,6 +20,8 @@ struct packer {
     size_t packed_size;
     char *raw; /* a frame being read: text at the front, marks at the end, as in a block */
     uint32_t block_size;
+    struct block loaded; /* what was read from a slot; its data is made when it is first needed */
+    uint32_t loaded_slot;
 };
 
 void chain_push(struct chain *chain, struct block *block)
@@ -41,6 +43,7 @@ void chain_clear(struct chain *chain, struct pool *pool)
         next = block->next;
         pool_give(pool, block);
     }
+    spill_clear(chain->spill, &chain->spilled);
     *chain = (struct chain){0};
 }
 
@@ -72,6 +75,7 @@ void packer_free(struct packer *packer)
     ZSTD_freeDCtx(packer->decompressor);
     free(packer->packed);
     free(packer->raw);
+    free(packer->loaded.data);
     free(packer);
 }
 
@@ -164,27 +168,94 @@ static void packer_unpack(struct packer *packer, const struct block *block, uint
     };
 }
 
-bool chain_next(const struct chain *chain, struct cursor *cursor, struct packer *packer, struct span *span)
+enum status chain_spill(struct chain *chain, struct pool *pool, struct spill *spill, int64_t *freed,
+                        struct error *error)
 {
-    const struct block *block = cursor->block;
+    enum status status = STATUS_OK;
+    bool taken = true;
 
-    if (!cursor->started || (block->form == BLOCK_RAW ? cursor->frame > 0 : cursor->frame >= block->used)) {
-        const struct block *next = cursor->started ? block->next : chain->head;
+    assert(chain->spill == NULL || chain->spill == spill);
+    chain->spill = spill;
+    while (chain->head != NULL) {
+        struct block *block = chain->head;
 
-        if (next == NULL)
-            return false;
-        *cursor = (struct cursor){.block = block = next, .started = true};
+        status = spill_put(spill, &chain->spilled, block, &taken, error);
+        if (status != STATUS_OK || !taken)
+            break;
+        chain->head = block->next;
+        if (chain->head == NULL)
+            chain->tail = NULL;
+        chain->blocks--;
+        pool_give(pool, block);
+        (*freed)++;
     }
-    if (block->form == BLOCK_PACKED) {
-        packer_unpack(packer, block, &cursor->frame, span);
+    return status;
+}
+
+/* Reads a slot into the packer's block. */
+static enum status packer_load(struct packer *packer, struct spill *spill, uint32_t slot, struct error *error)
+{
+    packer->loaded_slot = 0;
+    if (packer->loaded.data == NULL)
+        packer->loaded.data = malloc(packer->block_size);
+    if (packer->loaded.data == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    packer->loaded_slot = slot;
+    return spill_get(spill, slot, &packer->loaded, error);
+}
+
+/* Moves the cursor to the first or the next block; to none at the end. */
+static enum status cursor_step(const struct chain *chain, struct cursor *cursor, struct packer *packer,
+                               struct error *error)
+{
+    struct cursor next = {.started = true};
+
+    if (!cursor->started)
+        next.slot = chain->spilled.first;
+    else if (cursor->slot != 0)
+        next.slot = spill_next(chain->spill, cursor->slot);
+    if (next.slot != 0) {
+        next.block = &packer->loaded;
+        *cursor = next;
+        return packer_load(packer, chain->spill, next.slot, error);
+    }
+    next.block = cursor->started && cursor->slot == 0 ? cursor->block->next : chain->head;
+    /* At the end it stays where it is: more may come. */
+    if (next.block != NULL)
+        *cursor = next;
+    return STATUS_OK;
+}
+
+static bool cursor_is_behind(const struct cursor *cursor)
+{
+    if (!cursor->started)
         return true;
+    return cursor->block->form == BLOCK_RAW ? cursor->frame > 0 : cursor->frame >= cursor->block->used;
+}
+
+enum status chain_next(const struct chain *chain, struct cursor *cursor, struct packer *packer, struct span *span,
+                       struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    *span = (struct span){0};
+    /* Another cursor may have used the packer's block since. */
+    if (cursor->slot != 0 && cursor->slot != packer->loaded_slot)
+        status = packer_load(packer, chain->spill, cursor->slot, error);
+    if (status == STATUS_OK && cursor_is_behind(cursor))
+        status = cursor_step(chain, cursor, packer, error);
+    if (status != STATUS_OK || cursor_is_behind(cursor))
+        return status;
+    if (cursor->block->form == BLOCK_PACKED) {
+        packer_unpack(packer, cursor->block, &cursor->frame, span);
+        return STATUS_OK;
     }
     cursor->frame = 1;
     *span = (struct span){
-        .data = block->data,
-        .size = block->used,
-        .marks = (const struct block_mark *)(const void *)(block->data + packer->block_size) - 1,
-        .mark_count = block->mark_count,
+        .data = cursor->block->data,
+        .size = cursor->block->used,
+        .marks = (const struct block_mark *)(const void *)(cursor->block->data + packer->block_size) - 1,
+        .mark_count = cursor->block->mark_count,
     };
-    return true;
+    return STATUS_OK;
 }

@@ -112,7 +112,7 @@ void piece_append(struct piece *piece, struct block *block)
 void piece_set_chain(struct piece *piece, struct chain *chain)
 {
     pthread_mutex_lock(&piece->mutex);
-    assert(piece->chain.head == NULL);
+    assert(piece->chain.head == NULL && piece->chain.spilled.count == 0);
     piece->chain = *chain;
     pthread_mutex_unlock(&piece->mutex);
     *chain = (struct chain){0};
@@ -188,11 +188,11 @@ enum status piece_next(struct piece *piece, struct cursor *cursor, struct packer
             status = error->status;
             break;
         }
-        if (chain_next(&piece->chain, cursor, packer, span)) {
-            if (span->size > 0)
-                break;
+        status = chain_next(&piece->chain, cursor, packer, span, error);
+        if (status != STATUS_OK || span->size > 0)
+            break;
+        if (span->data != NULL)
             continue;
-        }
         if (piece->feed == FEED_COMPLETE)
             break;
         if (since == 0)

@@ -3,8 +3,8 @@
  *
  * A reader fills it with blocks while a writer may already take them out. Where the source can be asked again
  * (addressable), blocks are given back as soon as they are written and a failed piece is read anew; where it cannot
- * (stream), the piece is whole before it is queued and keeps its blocks until the commit, so that it can be written
- * again.
+ * (stream), the piece is whole before it is queued and keeps its blocks, in memory or spilled, until the commit, so
+ * that it can be written again.
  *
  * Two hold it, the reader and the writer; the last one to let go frees it. A writer commits only after the reader has
  * said that it reached the end without error.
@@ -60,7 +60,7 @@ void piece_append(struct piece *piece, struct block *block);
 /* A stream's piece takes a whole chain before it is queued; the chain is left empty. */
 void piece_set_chain(struct piece *piece, struct chain *chain);
 
-/* Blocks it holds now. */
+/* Blocks of memory it holds now. */
 int64_t piece_blocks(struct piece *piece);
 
 /* The end was reached without error; rows and CSV bytes as the reader counted them. */
@@ -77,7 +77,7 @@ bool piece_given_up(struct piece *piece);
 /*
  * The next stretch of text, or the end: STATUS_OK with span->size == 0 means the reader has completed it. Waits for
  * rows: a reader always ends its piece, by piece_complete or piece_fail, and hears the stop itself. The reader's error
- * if it failed. A span is valid until the next call.
+ * if it failed, or why what was spilled cannot be read. A span is valid until the next call.
  */
 MUST_CHECK enum status piece_next(struct piece *piece, struct cursor *cursor, struct packer *packer,
                                   struct stats *stats, struct span *span, struct error *error);

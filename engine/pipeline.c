@@ -25,6 +25,8 @@
 #define BLOCKS_WANTED 1024
 /* Blocks that reading ahead leaves for each piece that is being written. */
 #define RESERVE_PER_WRITER 2
+/* The index of what is spilled may take this part of the memory: a file of about a hundred times --memory. */
+#define SPILL_INDEX_SHARE 16
 /* So many quarantined ranges in a row, without a commit between them, are not about the ranges. */
 #define FAILURES_IN_ROW_MAX 8
 /* While a server is away each writer tries some range this often at the least. */
@@ -38,6 +40,7 @@ struct failed_range {
 struct pipeline {
     const struct pipeline_spec *spec;
     struct pool *pool;
+    struct spill *spill; /* NULL: none */
     struct queue *queue;
     struct task_list *tasks; /* addressable sources */
     pthread_mutex_t mutex;   /* guards all below, and calls of the hooks */
@@ -63,6 +66,11 @@ struct stats *pipeline_stats(struct pipeline *pipeline)
 struct pool *pipeline_pool(struct pipeline *pipeline)
 {
     return pipeline->pool;
+}
+
+struct spill *pipeline_spill(struct pipeline *pipeline)
+{
+    return pipeline->spill;
 }
 
 int pipeline_writers(const struct pipeline *pipeline)
@@ -417,6 +425,7 @@ static void *reader_main(void *argument)
 static enum status pipeline_init(struct pipeline *pipeline, const struct pipeline_spec *spec, struct error *error)
 {
     int64_t block_size = spec->memory_bytes / BLOCKS_WANTED;
+    int64_t index_bytes = spec->stream && spec->spill_dir != NULL ? spec->memory_bytes / SPILL_INDEX_SHARE : 0;
     enum status status;
 
     int32_t inputs = spec->stream && spec->inputs > 0 ? spec->inputs : 1;
@@ -435,8 +444,11 @@ static enum status pipeline_init(struct pipeline *pipeline, const struct pipelin
     if (block_size > BLOCK_MAX)
         block_size = BLOCK_MAX;
     block_size &= ~INT64_C(4095);
-    status = pool_create(spec->memory_bytes, (uint32_t)block_size,
+    status = pool_create(spec->memory_bytes - index_bytes, (uint32_t)block_size,
                          spec->stream ? 0 : spec->writers * RESERVE_PER_WRITER, spec->stop, &pipeline->pool, error);
+    if (status == STATUS_OK && index_bytes > 0)
+        status = spill_create(spec->spill_dir, spec->spill_max, index_bytes / SPILL_SLOT_BYTES, (uint32_t)block_size,
+                              spec->stats, &pipeline->spill, error);
     if (status == STATUS_OK)
         status = queue_create(spec->stop, &pipeline->queue, error);
     if (status == STATUS_OK && !spec->stream)
@@ -491,6 +503,7 @@ enum status pipeline_run(const struct pipeline_spec *spec, struct error *error)
 out:
     queue_free(pipeline.queue);
     tasks_free(pipeline.tasks);
+    spill_free(pipeline.spill);
     pool_free(pipeline.pool);
     pthread_mutex_destroy(&pipeline.mutex);
     free(pipeline.failed);

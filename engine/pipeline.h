@@ -69,7 +69,10 @@ struct pipeline_spec {
     const struct task *tasks; /* in the order of work; borrowed until pipeline_run returns */
     size_t task_count;
     int64_t memory_bytes; /* for blocks */
-    int64_t retry_ms;     /* budget of one piece, and of an outage */
+    /* Streams: a folder for what memory has no room for, or NULL; and how much it may take, 0: half of its room. */
+    const char *spill_dir;
+    int64_t spill_max;
+    int64_t retry_ms; /* budget of one piece, and of an outage */
     struct stop *stop;
     struct stats *stats;
     /* Called by writer threads, one at a time, after a commit / when a range is quarantined. A failing hook ends the
@@ -92,6 +95,7 @@ MUST_CHECK enum status pipeline_run(const struct pipeline_spec *spec, struct err
 struct stop *pipeline_stop(struct pipeline *pipeline);
 struct stats *pipeline_stats(struct pipeline *pipeline);
 struct pool *pipeline_pool(struct pipeline *pipeline);
+struct spill *pipeline_spill(struct pipeline *pipeline); /* NULL: there is none */
 int pipeline_writers(const struct pipeline *pipeline);
 int pipeline_readers(const struct pipeline *pipeline);
 

@@ -22,10 +22,11 @@ struct stats {
     _Atomic int64_t bytes_sent;   /* given to COPY; more than bytes_done while pieces are in flight or retried */
     _Atomic int64_t rows_skipped; /* outside [from, until) */
     _Atomic int64_t retries;
-    _Atomic int64_t reader_wait_ns;                 /* readers waited for room, summed over threads */
-    _Atomic int64_t writer_wait_ns;                 /* writers waited for rows, summed over threads */
-    _Atomic int64_t packed_raw_bytes, packed_bytes; /* compressed while waiting: before and after */
-    _Atomic int64_t blocks_used, blocks_total;      /* fill of the queue's memory */
+    _Atomic int64_t reader_wait_ns;                  /* readers waited for room, summed over threads */
+    _Atomic int64_t writer_wait_ns;                  /* writers waited for rows, summed over threads */
+    _Atomic int64_t packed_raw_bytes, packed_bytes;  /* compressed while waiting: before and after */
+    _Atomic int64_t spilled_bytes, spill_peak_bytes; /* written to --spill-dir, and its largest size */
+    _Atomic int64_t blocks_used, blocks_total;       /* fill of the queue's memory */
     _Atomic int32_t readers_active, writers_active;
     _Atomic int32_t readers, writers;
 };

@@ -99,7 +99,7 @@ struct bucket *buckets_find(struct buckets *buckets, const struct place *place)
 static void bucket_open(struct buckets *buckets, struct bucket *bucket, const struct run *run,
                         const struct input_position *window)
 {
-    assert(bucket_blocks(bucket) == 0);
+    assert(bucket_blocks(bucket) == 0 && bucket->packed.spilled.count == 0);
     bucket->first = *window;
     bucket->first_line = run->line;
     bucket->first_record_size = (uint32_t)run->first_record_size;
@@ -115,7 +115,7 @@ static void bucket_open(struct buckets *buckets, struct bucket *bucket, const st
 
 void bucket_close(struct buckets *buckets, struct bucket *bucket, int64_t mark)
 {
-    assert(bucket_blocks(bucket) == 0 && mark > bucket->mark);
+    assert(bucket_blocks(bucket) == 0 && bucket->packed.spilled.count == 0 && mark > bucket->mark);
     if (bucket->previous != NULL)
         bucket->previous->next = bucket->next;
     else
@@ -195,7 +195,7 @@ void bucket_take(struct buckets *buckets, const struct run *run, const struct in
 
 /* ---- Packing and giving away ---- */
 
-/* Moves all of `from` behind `chain`. */
+/* Moves all of `from`, of which nothing is spilled, behind `chain`. */
 static void chain_move(struct chain *chain, struct chain *from)
 {
     if (from->head == NULL)
@@ -239,6 +239,17 @@ int64_t bucket_pack(struct bucket *bucket, struct pool *pool, struct packer *pac
     freed = chain_pack(&work, pool, packer, level, 0, raw, packed);
     chain_move(&bucket->packed, &work);
     return freed;
+}
+
+enum status bucket_spill(struct bucket *bucket, struct pool *pool, struct spill *spill, int64_t *freed,
+                         struct error *error)
+{
+    chain_move(&bucket->packed, &bucket->fresh);
+    if (bucket->packed.head == NULL && bucket->tail != NULL) {
+        chain_push(&bucket->packed, bucket->tail);
+        bucket->tail = NULL;
+    }
+    return chain_spill(&bucket->packed, pool, spill, freed, error);
 }
 
 struct chain bucket_give(struct bucket *bucket)

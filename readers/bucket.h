@@ -15,7 +15,7 @@ struct bucket {
     int64_t mark;    /* end of the last piece of this range, also from earlier runs; 0: there is none */
     int64_t touched; /* offset of the window in which rows came last */
     /* While it is open: */
-    struct chain packed; /* full blocks that the packer has seen, whether they shrank or not */
+    struct chain packed; /* full blocks that the packer has seen, whether they shrank or not; first the spilled ones */
     struct chain fresh;  /* full blocks behind them */
     struct block *tail;  /* the one being filled, behind them; or NULL */
     int64_t rows, bytes;
@@ -64,13 +64,17 @@ void bucket_take(struct buckets *buckets, const struct run *run, const struct in
 int64_t bucket_pack(struct bucket *bucket, struct pool *pool, struct packer *packer, int level, int64_t *raw,
                     int64_t *packed);
 
+/* Spills the full blocks, or the tail where there are none. Adds to *freed how many came free. */
+MUST_CHECK enum status bucket_spill(struct bucket *bucket, struct pool *pool, struct spill *spill, int64_t *freed,
+                                    struct error *error);
+
 /* All blocks of the bucket in one chain. */
 struct chain bucket_give(struct bucket *bucket);
 
 /* Out of the list, without rows; the chain has been given away. `mark`: what it held ends there. */
 void bucket_close(struct buckets *buckets, struct bucket *bucket, int64_t mark);
 
-/* Blocks it holds. */
+/* Blocks of memory it holds. */
 static inline int64_t bucket_blocks(const struct bucket *bucket)
 {
     return bucket->packed.blocks + bucket->fresh.blocks + (bucket->tail != NULL);

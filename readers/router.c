@@ -33,7 +33,7 @@ static enum status run_flush(struct router *router, struct error *error)
         return status;
     bucket_take(&router->buckets, run, &router->input.window, &router->cutter, router->block_size, &router->spare);
     assert(router->spare == NULL);
-    if (run->bucket->bytes >= router->piece_max) {
+    if (router_full(router, run->bucket)) {
         struct bucket *bucket = run->bucket;
 
         run->bucket = NULL;
@@ -249,6 +249,7 @@ static enum status router_create(const struct stream_source *source, struct pipe
     router->source = source;
     router->pipeline = pipeline;
     router->pool = pipeline_pool(pipeline);
+    router->spill = pipeline_spill(pipeline);
     router->stop = pipeline_stop(pipeline);
     router->stats = pipeline_stats(pipeline);
     router->block_size = pool_block_size(router->pool);

@@ -22,6 +22,7 @@ struct router {
     const struct stream_source *source;
     struct pipeline *pipeline;
     struct pool *pool;
+    struct spill *spill; /* NULL: none */
     struct stop *stop;
     struct stats *stats;
     uint32_t block_size;
@@ -56,6 +57,9 @@ MUST_CHECK enum status router_reserve(struct router *router, struct error *error
 
 /* Once a window, with an empty run: seals what is complete, and what idle writers can have. */
 MUST_CHECK enum status router_tidy(struct router *router, struct error *error);
+
+/* Whether the bucket has what a piece may have at most. */
+bool router_full(const struct router *router, const struct bucket *bucket);
 
 /* Hands the bucket over as a piece. */
 MUST_CHECK enum status router_seal(struct router *router, struct bucket *bucket, struct error *error);

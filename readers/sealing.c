@@ -7,6 +7,8 @@
 #define COLD_WINDOWS 4
 /* Packing stops when this part of the pool came free. */
 #define PACK_SHARE 8
+/* And spilling. */
+#define SPILL_SHARE 8
 /* The first block that is packed frees nothing. */
 #define PACK_BLOCKS_MIN 2
 /*
@@ -14,6 +16,15 @@
  * 1 makes 2.2 to 2.9 times less at 225 MB/s, -1 only 1.2 to 1.7 times at 300, -5 1.1 to 1.3; 2 and 3 are no smaller.
  */
 #define PACK_LEVEL 1
+/*
+ * With a spill, pieces of an input in no order need not fit into memory: large enough for whole chunks of usual sizes,
+ * small enough that what a failed transaction costs is seconds. A cold bucket waits for an eighth of that. An idle
+ * writer gets less, of which the transaction's own cost is still below a twentieth; if readers are faster there are no
+ * idle writers, and the buckets that they find are larger each time.
+ */
+#define PIECE_MAX_SPILLED ((int64_t)128 << 20)
+#define PIECE_COLD_SPILLED ((int64_t)16 << 20)
+#define PIECE_IDLE_SPILLED ((int64_t)8 << 20)
 /* Packing that does not free one block of eight is not tried again until another pool full of input was read. */
 #define PACK_POOR 8
 
@@ -26,6 +37,23 @@ static bool is_cold(const struct router *router, const struct bucket *bucket)
 static bool is_disordered(const struct router *router)
 {
     return router->returns > router->turns / 10;
+}
+
+/* Buckets may grow on disk. In an ordered input they need not. */
+static bool is_spilling(const struct router *router)
+{
+    return router->spill != NULL && is_disordered(router);
+}
+
+/* What a piece has at the least; `spilled` where buckets may grow on disk. */
+static int64_t piece_min(const struct router *router, int64_t spilled)
+{
+    return is_spilling(router) && router->piece_min < spilled ? spilled : router->piece_min;
+}
+
+bool router_full(const struct router *router, const struct bucket *bucket)
+{
+    return bucket->bytes >= router->piece_max && (!is_spilling(router) || bucket->bytes >= PIECE_MAX_SPILLED);
 }
 
 /* ---- Sealing ---- */
@@ -96,12 +124,13 @@ enum status router_seal_all(struct router *router, struct error *error)
 /* A piece that idle writers can have now: the largest that is large enough, or will not grow. */
 static struct bucket *choose_for_idle(const struct router *router)
 {
+    const int64_t least = piece_min(router, PIECE_IDLE_SPILLED);
     struct bucket *best = NULL;
 
     for (struct bucket *bucket = router->buckets.first; bucket != NULL; bucket = bucket->next) {
         if (best != NULL && bucket->bytes <= best->bytes)
             continue;
-        if (bucket->bytes < router->piece_min && (!is_cold(router, bucket) || is_disordered(router)))
+        if (bucket->bytes < least && (!is_cold(router, bucket) || is_disordered(router)))
             continue;
         if (!pipeline_range_busy(router->pipeline, bucket->place.range.lo))
             best = bucket;
@@ -111,11 +140,12 @@ static struct bucket *choose_for_idle(const struct router *router)
 
 enum status router_tidy(struct router *router, struct error *error)
 {
+    const int64_t least = piece_min(router, PIECE_COLD_SPILLED);
     enum status status = STATUS_OK;
     struct bucket *next;
 
     for (struct bucket *bucket = router->buckets.first; bucket != NULL && status == STATUS_OK; bucket = next) {
-        bool complete = bucket->bytes >= router->piece_min && is_cold(router, bucket);
+        bool complete = bucket->bytes >= least && is_cold(router, bucket);
         /* Lines in marks have 32 bits. */
         bool far = router->line - bucket->first_line > INT32_MAX;
 
@@ -157,13 +187,13 @@ static struct bucket *choose_for_room(const struct router *router)
     return best;
 }
 
-/* Packs the buckets with the most raw blocks. Says whether blocks came free. */
-static bool pack_some(struct router *router)
+/* Packs the buckets with the most raw blocks. Returns how many blocks came free. */
+static int64_t pack_some(struct router *router)
 {
     int64_t total = pool_block_count(router->pool), seen = 0, freed = 0, raw = 0, packed = 0;
 
     if (router->input.window.offset < router->pack_again)
-        return false;
+        return 0;
     while (freed <= total / PACK_SHARE) {
         struct bucket *most = NULL;
 
@@ -179,7 +209,53 @@ static bool pack_some(struct router *router)
     stats_add(&router->stats->packed_bytes, packed);
     if (seen > 0 && freed < seen / PACK_POOR)
         router->pack_again = router->input.window.offset + total * router->block_size;
-    return freed > 0;
+    return freed;
+}
+
+/* Memory that a bucket would free if it were spilled: full blocks, or else its tail. */
+static int64_t spill_weight(const struct router *router, const struct bucket *bucket)
+{
+    int64_t full = bucket->packed.blocks + bucket->fresh.blocks;
+
+    return full > 0 ? full * router->block_size : bucket->tail != NULL ? bucket->tail->used : 0;
+}
+
+/* Spills the buckets that hold the most; `packs`: smaller than they are. Says by *freed whether blocks came free. */
+static enum status spill_some(struct router *router, bool packs, int64_t *freed, struct error *error)
+{
+    int64_t wanted = pool_block_count(router->pool) / SPILL_SHARE, before = -1, raw = 0, packed = 0;
+    enum status status = STATUS_OK;
+
+    *freed = 0;
+    while (status == STATUS_OK && *freed <= wanted && *freed > before) {
+        struct bucket *most = router->buckets.first;
+
+        for (struct bucket *bucket = most; bucket != NULL; bucket = bucket->next)
+            if (spill_weight(router, bucket) > spill_weight(router, most))
+                most = bucket;
+        before = *freed;
+        if (most == NULL)
+            break;
+        if (packs && router->input.window.offset >= router->pack_again)
+            *freed += bucket_pack(most, router->pool, router->packer, PACK_LEVEL, &raw, &packed);
+        status = bucket_spill(most, router->pool, router->spill, freed, error);
+    }
+    stats_add(&router->stats->packed_raw_bytes, raw);
+    stats_add(&router->stats->packed_bytes, packed);
+    return status;
+}
+
+/* Frees blocks without sealing, if that is possible. Writing to disk is ten times as quick as packing, so a bucket is
+ * packed only where writers have enough to do, or the disk has little room. */
+static enum status free_some(struct router *router, int64_t *freed, struct error *error)
+{
+    bool spills = is_spilling(router);
+    bool packs = !spills || pipeline_hungry(router->pipeline) == 0 || !spill_has_room(router->spill);
+
+    *freed = packs ? pack_some(router) : 0;
+    if (*freed > 0 || !spills)
+        return STATUS_OK;
+    return spill_some(router, packs, freed, error);
 }
 
 static enum claim router_claim(void *context)
@@ -226,8 +302,13 @@ static enum status find_block(struct router *router, struct block **block, struc
         if (bucket == NULL || pipeline_queued_blocks(router->pipeline) * 2 >= pool_block_count(router->pool))
             return wait_for_block(router, block, error);
         /* Packing takes time, and is for when the writers take longer. */
-        if (for_idle == NULL && is_disordered(router) && pack_some(router))
-            continue;
+        if (for_idle == NULL && is_disordered(router)) {
+            int64_t freed;
+
+            status = free_some(router, &freed, error);
+            if (status != STATUS_OK || freed > 0)
+                continue;
+        }
         status = router_seal(router, for_idle != NULL ? for_idle : choose_for_room(router), error);
     }
     return status;

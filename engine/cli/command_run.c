@@ -304,6 +304,8 @@ static enum status run_pipeline(struct run *run, struct error *error)
         .tasks = job->tasks,
         .task_count = job->task_count,
         .memory_bytes = job_block_memory(job),
+        .spill_dir = options->spill_dir,
+        .spill_max = options->spill_max,
         .retry_ms = options->retry_seconds * 1000,
         .stop = run->stop,
         .stats = &run->stats,

@@ -189,6 +189,7 @@ void event_progress(const struct progress_view *view)
     json_known(&event.json, "ranges_total", view->ranges_total);
     json_integer(&event.json, "ranges_failed", view->ranges_failed);
     json_integer(&event.json, "queue_percent", view->queue_percent);
+    json_integer(&event.json, "spilled_bytes", view->spilled_bytes);
     json_integer(&event.json, "retries", view->retries);
     json_integer(&event.json, "readers_active", view->readers_active);
     json_integer(&event.json, "writers_active", view->writers_active);
@@ -232,6 +233,8 @@ void event_summary(const struct progress_job *job, const struct stats *stats, in
     json_integer(&event.json, "retries", stats_get(&stats->retries));
     json_integer(&event.json, "packed_raw_bytes", stats_get(&stats->packed_raw_bytes));
     json_integer(&event.json, "packed_bytes", stats_get(&stats->packed_bytes));
+    json_integer(&event.json, "spilled_bytes", stats_get(&stats->spilled_bytes));
+    json_integer(&event.json, "spill_peak_bytes", stats_get(&stats->spill_peak_bytes));
     json_real(&event.json, "reader_wait_s", (double)stats_get(&stats->reader_wait_ns) / 1e9);
     json_real(&event.json, "writer_wait_s", (double)stats_get(&stats->writer_wait_ns) / 1e9);
     json_text(&event.json, "limit", progress_limit(stats, elapsed_ns));

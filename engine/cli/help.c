@@ -65,6 +65,12 @@ const struct option_entry option_table[] = {
      .help = "connections that read from a PostgreSQL source", .default_text = "as many as --jobs"},
     {"memory", "SIZE", JOB, 0, GROUP_SPEED, OPTION_SIZE, AT(memory_bytes), .min = 16 * MEBIBYTE, .max = MEBIBYTE << 24,
      .help = "all that may be held in memory, 16MB or more", .default_text = "256MB"},
+    {"spill-dir", "DIR", JOB, 0, GROUP_SPEED, OPTION_TEXT, AT(spill_dir),
+     .help = "for a CSV source in no order of time that is larger than --memory: rows wait in a nameless file here, on "
+             "a disk with room, until there are enough of a range", .default_text = "such ranges are written in many "
+             "small pieces"},
+    {"spill-max", "SIZE", JOB, 0, GROUP_SPEED, OPTION_SIZE, AT(spill_max), .min = MEBIBYTE, .max = MEBIBYTE << 24,
+     .help = "how large that file may grow", .default_text = "half of the room that is free there"},
     {"retry-seconds", "N", JOB, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
      .help = "how long to retry when a server or the network fails", .default_text = "300"},
 

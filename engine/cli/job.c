@@ -10,6 +10,8 @@
 
 /* What each thread holds besides blocks: libpq's buffers, two packing buffers and the contexts of zstd. */
 #define MEMORY_PER_THREAD (INT64_C(1) << 20)
+/* A writer reads what was spilled into a block of its own. */
+#define MEMORY_PER_SPILL_READER (INT64_C(256) << 10)
 
 static void setting_add(struct pg_setting *settings, const char *name, const char *value)
 {
@@ -150,8 +152,14 @@ enum status job_open(struct job *job, const struct options *options, struct stop
         return error_set(error, STATUS_USAGE, "--source-table is for a PostgreSQL source; --source names a CSV file");
     if (!job->stream && options->dialect_given)
         return error_set(error, STATUS_USAGE, "CSV options are for a CSV source; --source names a database");
-    /* The file first: it costs nothing to find out that it is not there. */
-    status = job->stream ? job_inputs(job, error) : STATUS_OK;
+    if (!job->stream && options->spill_dir != NULL)
+        return error_set(error, STATUS_USAGE,
+                         "--spill-dir is for a CSV source that is read front to back; this one is asked for one "
+                         "range after the other");
+    /* Files first: it costs nothing to find out that they are not there. */
+    status = options->spill_dir != NULL ? spill_check(options->spill_dir, error) : STATUS_OK;
+    if (status == STATUS_OK && job->stream)
+        status = job_inputs(job, error);
     if (status == STATUS_OK)
         status = job_timezone(job, error);
     if (status == STATUS_OK)
@@ -321,5 +329,7 @@ int64_t job_block_memory(const struct job *job)
     /* A stream's input buffer may grow to a quarter for a long record; usually it stays at a few MiB. */
     if (job->stream)
         left -= (INT64_C(3) + readers) << 20;
+    if (job->options->spill_dir != NULL)
+        left -= job->options->jobs * MEMORY_PER_SPILL_READER;
     return left > job->options->memory_bytes / 2 ? left : job->options->memory_bytes / 2;
 }

@@ -59,6 +59,8 @@ int main(int argc, char **argv)
 
     /* A reader of our output that went away, and a server that did, are seen as errors of write. */
     signal(SIGPIPE, SIG_IGN);
+    /* So is a limit on the size of files (ulimit -f). */
+    signal(SIGXFSZ, SIG_IGN);
     /* Threads that each keep an arena of their own would hold memory that --memory does not know. */
     mallopt(M_ARENA_MAX, 2);
     error_reset(&error);

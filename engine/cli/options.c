@@ -446,5 +446,7 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
     if (required_check(&parser) != STATUS_OK)
         return error->status;
     options->source = options->sources.items[0];
+    if (options->spill_max > 0 && options->spill_dir == NULL)
+        return error_set(error, STATUS_USAGE, "--spill-max needs --spill-dir");
     return dialect_finish(&parser);
 }

@@ -43,6 +43,8 @@ struct options {
     int readers;               /* default 0: as many as writers for PostgreSQL, one for a stream */
     int64_t memory_bytes;      /* default 256 MiB; at least 16 MiB */
     int64_t retry_seconds;     /* default 300: how long a transient failure is retried */
+    const char *spill_dir;     /* for what --memory has no room for */
+    int64_t spill_max;         /* default 0: half of the room in spill_dir */
     enum order order;
     enum overlap overlap;
     enum progress_mode progress;

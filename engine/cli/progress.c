@@ -136,6 +136,7 @@ static void view_take(struct progress *progress, struct progress_view *view)
         .ranges_total = stats_get(&stats->ranges_total),
         .ranges_failed = stats_get(&stats->ranges_failed),
         .queue_percent = blocks_total > 0 ? (int)(stats_get(&stats->blocks_used) * 100 / blocks_total) : 0,
+        .spilled_bytes = stats_get(&stats->spilled_bytes),
         .retries = stats_get(&stats->retries),
         .readers_active = atomic_load(&((struct stats *)stats)->readers_active),
         .writers_active = atomic_load(&((struct stats *)stats)->writers_active),

@@ -200,6 +200,10 @@ static void queue_print(const struct stats *stats)
                 size_format(packed, after), (double)raw / (double)packed);
     else
         fprintf(stderr, "  queue    nothing had to be compressed\n");
+    if (stats_get(&stats->spilled_bytes) > 0)
+        fprintf(stderr, "  spilled  %s to disk, at most %s at a time\n",
+                size_format(stats_get(&stats->spilled_bytes), before),
+                size_format(stats_get(&stats->spill_peak_bytes), after));
     fprintf(stderr, "  waited   readers %.1f s for room, writers %.1f s for rows\n",
             (double)stats_get(&stats->reader_wait_ns) / 1e9, (double)stats_get(&stats->writer_wait_ns) / 1e9);
 }

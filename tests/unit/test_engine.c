@@ -241,8 +241,13 @@ static void chain_compare(const struct chain *chain, struct packer *packer, cons
     struct cursor cursor = {0};
     struct span span;
     size_t size = 0, mark_count = 0;
+    struct error error;
 
-    while (chain_next(chain, &cursor, packer, &span)) {
+    error_reset(&error);
+    for (;;) {
+        CHECK(chain_next(chain, &cursor, packer, &span, &error) == STATUS_OK);
+        if (span.data == NULL)
+            break;
         CHECK(size + span.size <= record->size);
         CHECK(memcmp(span.data, record->text + size, span.size) == 0);
         for (uint32_t i = 0; i < span.mark_count; i++, mark_count++) {

@@ -111,6 +111,20 @@ static void test_other_values(void **state)
     assert_int_equal(options.progress, PROGRESS_NONE);
 }
 
+static void test_spill(void **state)
+{
+    (void)state;
+    assert_fine("run", JOB);
+    assert_null(options.spill_dir);
+    assert_int_equal(options.spill_max, 0);
+    assert_fine("plan", JOB, "--spill-dir", "/var/tmp", "--spill-max=10GB");
+    assert_string_equal(options.spill_dir, "/var/tmp");
+    assert_int_equal(options.spill_max, INT64_C(10) << 30);
+    assert_refused("--spill-max needs --spill-dir", "run", JOB, "--spill-max", "1GB");
+    assert_refused("--spill-max takes a size from 1.0 MB to 16 TB, not \"0\"", "run", JOB, "--spill-dir=x",
+                   "--spill-max=0");
+}
+
 static void test_dialect(void **state)
 {
     (void)state;
@@ -310,7 +324,7 @@ int main(void)
         cmocka_unit_test(test_dialect_refused),  cmocka_unit_test(test_values_refused),
         cmocka_unit_test(test_names_refused),    cmocka_unit_test(test_required),
         cmocka_unit_test(test_help_and_version), cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_help_pages),
+        cmocka_unit_test(test_help_pages),       cmocka_unit_test(test_spill),
     };
 
     alarm(240);

@@ -37,6 +37,7 @@ struct collected {
 
 struct pipeline {
     struct pool *pool;
+    struct spill *spill;
     struct stop *stop;
     struct stats stats;
     int writers;
@@ -70,6 +71,11 @@ struct stats *pipeline_stats(struct pipeline *pipeline)
 struct pool *pipeline_pool(struct pipeline *pipeline)
 {
     return pipeline->pool;
+}
+
+struct spill *pipeline_spill(struct pipeline *pipeline)
+{
+    return pipeline->spill;
 }
 
 int pipeline_writers(const struct pipeline *pipeline)
@@ -236,6 +242,8 @@ struct plan {
     int64_t pool_bytes;
     uint32_t block_size;
     int64_t memory_bytes;
+    /* 0: no spill */
+    int64_t spill_bytes;
     bool slow;
     /* What goes wrong: the pipe stays open, nobody takes pieces, the file grows; a stop is asked for soon in the first
      * two. */
@@ -402,7 +410,7 @@ struct outcome {
     size_t count;
     enum status status;
     struct error error;
-    int64_t skipped, packed;
+    int64_t skipped, packed, spilled;
 };
 
 static struct layout *layout_make(void)
@@ -458,6 +466,10 @@ static void run_router(const struct plan *plan, const struct input *input, struc
     pthread_cond_init(&pipeline->cond, NULL);
     assert_int_equal(stop_create(&pipeline->stop, error), STATUS_OK);
     assert_int_equal(pool_create(plan->pool_bytes, plan->block_size, 0, pipeline->stop, &pipeline->pool, error), 0);
+    if (plan->spill_bytes > 0)
+        assert_int_equal(spill_create("/tmp", plan->spill_bytes, plan->spill_bytes / 4096, plan->block_size,
+                                      &pipeline->stats, &pipeline->spill, error),
+                         STATUS_OK);
     if (marks != NULL) {
         source.marks = marks->list;
         source.mark_count = marks->count;
@@ -517,8 +529,10 @@ static void run_router(const struct plan *plan, const struct input *input, struc
     outcome->count = pipeline->done;
     outcome->skipped = stats_get(&pipeline->stats.rows_skipped);
     outcome->packed = stats_get(&pipeline->stats.packed_raw_bytes);
+    outcome->spilled = stats_get(&pipeline->stats.spilled_bytes);
     assert_int_equal(pipeline->queued_blocks, 0);
     layout_free(source.layout);
+    spill_free(pipeline->spill);
     pool_free(pipeline->pool);
     stop_free(pipeline->stop);
     pthread_mutex_destroy(&pipeline->mutex);
@@ -641,6 +655,15 @@ static unsigned base_seed(void)
     return given != NULL ? (unsigned)strtoul(given, NULL, 10) : (unsigned)getpid();
 }
 
+/* None, one with room for all, or one that is soon full. */
+static int64_t spill_make(unsigned *dice)
+{
+    static const int limits[] = {0, 64 << 20, 1 << 20, 64 << 10};
+    int limit = limits[random_below(dice, 4)];
+
+    return limit > 0 ? 1 + random_below(dice, limit) : 0;
+}
+
 static struct plan plan_make(unsigned seed)
 {
     unsigned dice = seed * 2654435761u;
@@ -662,12 +685,13 @@ static struct plan plan_make(unsigned seed)
 
     plan.pool_bytes = (int64_t)plan.block_size * (8 + random_below(&dice, random_below(&dice, 2) == 0 ? 9 : 200));
     plan.memory_bytes = random_below(&dice, 2) == 0 ? 64 << 10 : 8 << 20;
+    plan.spill_bytes = spill_make(&dice);
     return plan;
 }
 
 /* What the random plans have come to: a test that never packs or resumes would prove little. */
 static struct {
-    int64_t packed, resumed, pieces, skipped;
+    int64_t packed, spilled, resumed, pieces, skipped;
 } seen;
 
 static void check_plan(unsigned seed)
@@ -686,6 +710,7 @@ static void check_plan(unsigned seed)
         if (outcome.status != STATUS_OK)
             fail_msg("seed %u: %s", seed, outcome.error.text);
         seen.packed += outcome.packed;
+        seen.spilled += outcome.spilled;
         seen.pieces += (int64_t)outcome.count;
         seen.skipped += outcome.skipped;
         seen.resumed += ledger.frontier.offset > 0;
@@ -697,6 +722,7 @@ static void check_plan(unsigned seed)
         /* Memory and writers may differ from run to run, the input may not. */
         plan.pool_bytes = (int64_t)plan.block_size * (8 + random_below(&dice, 100));
         plan.slow = random_below(&dice, 2) == 0;
+        plan.spill_bytes = spill_make(&dice);
         plan.memory_bytes = random_below(&dice, 2) == 0 ? 64 << 10 : 8 << 20;
     }
     ledger_check(&ledger, &data);
@@ -717,9 +743,10 @@ static void test_random(void **state)
             print_message("plan %u\n", seed + i);
         check_plan(seed + i);
     }
-    print_message("%" PRId64 " pieces, %" PRId64 " resumed runs, %" PRId64 " bytes packed, %" PRId64 " rows skipped\n",
-                  seen.pieces, seen.resumed, seen.packed, seen.skipped);
-    assert_true(limit < 100 || (seen.packed > 0 && seen.resumed > 0 && seen.skipped > 0));
+    print_message("%" PRId64 " pieces, %" PRId64 " resumed runs, %" PRId64 " rows skipped, %" PRId64
+                  " bytes packed, %" PRId64 " spilled\n",
+                  seen.pieces, seen.resumed, seen.skipped, seen.packed, seen.spilled);
+    assert_true(limit < 100 || (seen.packed > 0 && seen.spilled > 0 && seen.resumed > 0 && seen.skipped > 0));
 }
 
 /* Pieces are as large as the memory lets them be. */
@@ -754,6 +781,111 @@ static void test_large_memory(void **state)
         outcome_free(&outcome);
         data_free(&data);
     }
+}
+
+/* All pieces of a run are committed; they hold what the input has. */
+static void check_complete(const struct plan *plan, const struct data *data, const struct outcome *outcome)
+{
+    struct ledger ledger = {0};
+    unsigned seed = plan->seed;
+
+    if (outcome->status != STATUS_OK)
+        fail_msg("%s", outcome->error.text);
+    ledger_commit_some(&ledger, outcome, outcome->count, &seed);
+    ledger_check(&ledger, data);
+    ledger_free(&ledger);
+}
+
+/* A disordered input of fifteen times the memory: with a spill a piece a range, without it trickles. */
+static void test_spill(void **state)
+{
+    static const enum order orders[] = {SHUFFLED, BY_HOST};
+    struct plan plan = {
+        .seed = base_seed(),
+        .rows = 80000,
+        .payload = 300,
+        .quotes = true,
+        .block_size = 4096,
+        .pool_bytes = 256 << 10,
+        .memory_bytes = 256 << 10,
+    };
+    struct outcome outcome;
+    struct data data;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        plan.order = orders[i];
+        plan.spill_bytes = 64 << 20;
+        data_make(&data, &plan);
+        assert_true((int64_t)data.input.size > 15 * plan.pool_bytes);
+        run_router(&plan, &data.input, (struct input_position){0}, NULL, &outcome);
+        check_complete(&plan, &data, &outcome);
+        /* The first host's rows are in order, and the others' cannot be foreseen. */
+        assert_in_range(outcome.count, UNTIL_RANGES, plan.order == SHUFFLED ? UNTIL_RANGES : 2 * UNTIL_RANGES);
+        assert_true(outcome.spilled > 0);
+        outcome_free(&outcome);
+        plan.spill_bytes = 0;
+        run_router(&plan, &data.input, (struct input_position){0}, NULL, &outcome);
+        check_complete(&plan, &data, &outcome);
+        assert_true(outcome.count > 5 * UNTIL_RANGES);
+        outcome_free(&outcome);
+        data_free(&data);
+    }
+}
+
+/* Order needs no spill, and is not made to wait for one. */
+static void test_spill_ordered(void **state)
+{
+    struct plan plan = {
+        .seed = base_seed(),
+        .order = ORDERED,
+        .rows = 40000,
+        .payload = 300,
+        .block_size = 4096,
+        .pool_bytes = 256 << 10,
+        .memory_bytes = 256 << 10,
+        .spill_bytes = 64 << 20,
+    };
+    struct outcome outcome;
+    struct data data;
+
+    (void)state;
+    data_make(&data, &plan);
+    run_router(&plan, &data.input, (struct input_position){0}, NULL, &outcome);
+    check_complete(&plan, &data, &outcome);
+    assert_int_equal(outcome.spilled, 0);
+    outcome_free(&outcome);
+    data_free(&data);
+}
+
+/* A spill that is full is like none, but for what it could take. */
+static void test_spill_full(void **state)
+{
+    struct plan plan = {
+        .seed = base_seed(),
+        .order = SHUFFLED,
+        .rows = 40000,
+        .payload = 300,
+        .block_size = 4096,
+        .pool_bytes = 256 << 10,
+        .memory_bytes = 256 << 10,
+        .spill_bytes = 512 << 10,
+    };
+    struct outcome outcome;
+    struct data data;
+
+    (void)state;
+    data_make(&data, &plan);
+    for (plan.slow = false;; plan.slow = true) {
+        run_router(&plan, &data.input, (struct input_position){0}, NULL, &outcome);
+        check_complete(&plan, &data, &outcome);
+        assert_true(outcome.spilled > 0);
+        assert_true(outcome.count > UNTIL_RANGES);
+        outcome_free(&outcome);
+        if (plan.slow)
+            break;
+    }
+    data_free(&data);
 }
 
 /* ---- Inputs that end badly ---- */
@@ -934,7 +1066,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),     cmocka_unit_test(test_large_memory), cmocka_unit_test(test_bad_records),
         cmocka_unit_test(test_empty),      cmocka_unit_test(test_other_stream), cmocka_unit_test(test_stop),
-        cmocka_unit_test(test_grown_file),
+        cmocka_unit_test(test_grown_file), cmocka_unit_test(test_spill),        cmocka_unit_test(test_spill_ordered),
+        cmocka_unit_test(test_spill_full),
     };
 
     alarm(280);
