@@ -171,8 +171,8 @@ static enum status route_window(struct router *router, struct error *error)
         status = run_flush(router, error);
     stats_add(&router->stats->rows_skipped, router->skipped);
     router->skipped = 0;
-    atomic_store_explicit(&router->stats->input_offset, input->window.offset + (int64_t)router->at,
-                          memory_order_relaxed);
+    atomic_store_explicit(&router->stats->input_offset, input_file_position(input, router->at), memory_order_relaxed);
+    atomic_store_explicit(&router->stats->input_text, input->window.offset + (int64_t)router->at, memory_order_relaxed);
     return status;
 }
 

@@ -153,6 +153,7 @@ static enum status job_open_csv(struct job *job, struct error *error)
         .header = options->header,
     };
     job->csv.memory_bytes = options->memory_bytes;
+    job->csv.stop = job->stop;
     return stream_open(&job->csv, error);
 }
 
@@ -324,6 +325,6 @@ int64_t job_block_memory(const struct job *job)
 
     /* A stream's input buffer may grow to a quarter for a long record; usually it stays at a few MiB. */
     if (job->stream)
-        left -= INT64_C(4) << 20;
+        left -= (INT64_C(4) << 20) + stream_memory(&job->csv);
     return left > job->options->memory_bytes / 2 ? left : job->options->memory_bytes / 2;
 }
