@@ -43,6 +43,7 @@ struct unit {
     struct worker *worker;
     int64_t position; /* how far into the file it is decompressed */
     int64_t end;      /* in the ring; -1: not yet known */
+    int64_t held_to;  /* in the ring, where it must end: so far nothing of it is given, until it is verified; -1: any */
     bool failed;      /* there */
 };
 
@@ -136,7 +137,7 @@ static enum status claim_find(struct parallel *parallel, struct frame *frame, bo
 {
     enum status status;
 
-    *frame = (struct frame){.from = parallel->next, .until = -1};
+    *frame = (struct frame){.from = parallel->next, .until = -1, .text = -1};
     *none = false;
     if (parallel->kind == BYTES_GZIP)
         return STATUS_OK;
@@ -146,12 +147,14 @@ static enum status claim_find(struct parallel *parallel, struct frame *frame, bo
     return status;
 }
 
-static struct unit *unit_add(struct worker *worker, int64_t position)
+static struct unit *unit_add(struct worker *worker, const struct frame *frame)
 {
     struct parallel *parallel = worker->parallel;
     struct unit *unit = &parallel->units[parallel->unit_next++ % UNITS_MAX];
 
-    *unit = (struct unit){.worker = worker, .position = position, .end = -1};
+    *unit = (struct unit){.worker = worker, .position = frame->from, .end = -1, .held_to = -1};
+    if (frame->until >= 0 && frame->text >= 0 && frame->text <= parallel->ring_size)
+        unit->held_to = worker->decoded + frame->text;
     return unit;
 }
 
@@ -172,15 +175,25 @@ static size_t ring_room(struct worker *worker)
     return (size_t)free_size < STEP_MAX ? (size_t)free_size : STEP_MAX;
 }
 
-/* Gives the reader all that is decoded, but of a unit that goes on not the last byte. */
-static void unit_give(struct worker *worker, struct unit *unit, size_t got, enum decoded decoded)
+/*
+ * Gives the reader what is decoded, but of a unit that goes on not the last byte; and nothing, where all of it has room
+ * in the ring. One that is longer than it said would wait for room without end.
+ */
+static enum status unit_give(struct worker *worker, struct unit *unit, size_t got, enum decoded decoded,
+                             struct error *error)
 {
     int64_t held = decoded == DECODED_SOME;
 
     worker->decoded += (int64_t)got;
-    worker->given = worker->decoded - held;
     unit->position = decoder_position(&worker->decoder);
+    if (unit->held_to >= 0 && worker->decoded > unit->held_to)
+        return raw_error(worker->parallel->raw, unit->position, error,
+                         "the zstd frame is corrupt: it is longer than its header says. Get the input anew");
+    if (unit->held_to >= 0 && held)
+        return STATUS_OK;
+    worker->given = worker->decoded - held;
     pthread_cond_signal(&worker->parallel->filled);
+    return STATUS_OK;
 }
 
 /* Decompresses the unit to its end. Of gzip that is the input's end; of zstd, the frame's. */
@@ -201,7 +214,7 @@ static enum status unit_decode(struct worker *worker, struct unit *unit, enum de
                               decoded, error);
         pthread_mutex_lock(&parallel->mutex);
         if (status == STATUS_OK)
-            unit_give(worker, unit, got, *decoded);
+            status = unit_give(worker, unit, got, *decoded, error);
     }
     return status;
 }
@@ -225,7 +238,7 @@ static bool worker_turn(struct worker *worker)
     }
     if (status == STATUS_OK)
         status = memory_take(worker, frame.window, &worker->error);
-    unit = unit_add(worker, frame.from);
+    unit = unit_add(worker, &frame);
     if (status == STATUS_OK) {
         decoder_seek(&worker->decoder, frame.from, frame.until);
         if (frame.until >= 0)
