@@ -17,8 +17,9 @@ struct stats {
     _Atomic int64_t ranges_done, rows_done, bytes_done, pieces_done;
     _Atomic int64_t ranges_failed;
     _Atomic int64_t bytes_read;   /* taken from the source by this run, including what is skipped on resume */
-    _Atomic int64_t input_offset; /* stream sources: how far the input is read */
+    _Atomic int64_t input_offset; /* stream sources: how far the input is read, in bytes of the file */
     _Atomic int64_t input_size;   /* stream sources: its size; -1: unknown */
+    _Atomic int64_t input_text;   /* stream sources: how far, in CSV bytes: more, where the file is compressed */
     _Atomic int64_t bytes_sent;   /* given to COPY; more than bytes_done while pieces are in flight or retried */
     _Atomic int64_t rows_skipped; /* outside [from, until) */
     _Atomic int64_t retries;

@@ -1,12 +1,9 @@
 /* Reading stream inputs. */
 #include "readers/input.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "readers/record.h"
@@ -14,8 +11,8 @@
 /* Large enough for cheap system calls, small enough to stay in the cache until it is routed. */
 #define BUFFER_SIZE ((size_t)1 << 20)
 #define BUFFER_MIN ((size_t)4096)
-/* The stop has no descriptor that tells of a drain, so a wait for a silent pipe looks at it so often. */
-#define LOOK_MS 200
+/* The router takes no more than a few threads decompress, and writers want processors, too. */
+#define THREADS_MAX 4
 
 /* ---- The hash of what was read, and what it must be ---- */
 
@@ -83,66 +80,28 @@ enum status input_hash(struct input *input, size_t at, uint64_t hash[2], struct 
 
 /* ---- Reading ---- */
 
-static enum status stopped(const struct input *input, struct error *error)
+/* What was taken from the file since it was last counted. */
+static void count_taken(struct input *input)
 {
-    if (input->stop == NULL || stop_level(input->stop) == STOP_RUN)
-        return STATUS_OK;
-    return error_set(error, STATUS_STOPPED, "stopped while reading %s", input->source->name);
-}
+    int64_t taken = bytes_taken(input->bytes);
 
-/* Waits until the pipe has something to say, or a stop is asked for. */
-static enum status wait_readable(const struct input *input, struct error *error)
-{
-    struct pollfd fds[2] = {
-        {.fd = input->source->fd, .events = POLLIN},
-        {.fd = input->stop != NULL ? stop_fd(input->stop) : -1, .events = POLLIN},
-    };
-    int ready = 0;
-
-    while (ready == 0) {
-        enum status status = stopped(input, error);
-
-        if (status != STATUS_OK)
-            return status;
-        ready = poll(fds, 2, input->stop != NULL ? LOOK_MS : -1);
-        if (ready < 0 && errno != EINTR)
-            return error_set_errno(error, STATUS_SYSTEM, "cannot wait for %s", input->source->name);
-        if (ready < 0 || fds[0].revents == 0)
-            ready = 0;
-    }
-    return STATUS_OK;
-}
-
-static bool more_is_ready(const struct input *input)
-{
-    struct pollfd fd = {.fd = input->source->fd, .events = POLLIN};
-
-    return poll(&fd, 1, 0) == 1;
+    if (input->stats != NULL)
+        stats_add(&input->stats->bytes_read, taken - input->taken);
+    input->taken = taken;
 }
 
 /* One read behind the text. */
 static enum status read_some(struct input *input, struct error *error)
 {
-    const struct stream_source *source = input->source;
-    char *to = input->buffer + input->size;
-    size_t room = input->buffer_size - input->size;
-    enum status status;
-    ssize_t got;
+    size_t got;
+    enum status status = bytes_read(input->bytes, input->stop, input->buffer + input->size,
+                                    input->buffer_size - input->size, &got, error);
 
-    do {
-        status = source->seekable ? stopped(input, error) : wait_readable(input, error);
-        if (status != STATUS_OK)
-            return status;
-        got = source->seekable ? pread(source->fd, to, room, input->window.offset + (int64_t)input->size)
-                               : read(source->fd, to, room);
-    } while (got < 0 && (errno == EINTR || errno == EAGAIN));
-    if (got < 0)
-        return error_set_errno(error, STATUS_SYSTEM, "cannot read %s at byte %" PRId64, source->name,
-                               input->window.offset + (int64_t)input->size);
-    input->size += (size_t)got;
+    count_taken(input);
+    if (status != STATUS_OK)
+        return status;
+    input->size += got;
     input->last = got == 0;
-    if (input->stats != NULL)
-        stats_add(&input->stats->bytes_read, got);
     return STATUS_OK;
 }
 
@@ -188,6 +147,8 @@ enum status input_refill(struct input *input, size_t used, int64_t line, struct 
     enum status status = input_drop(input, used, line, error);
     size_t before;
 
+    if (status == STATUS_OK)
+        status = stream_unchanged(input->source, false, error);
     if (status != STATUS_OK)
         return status;
     if (input->size == input->buffer_size)
@@ -195,7 +156,7 @@ enum status input_refill(struct input *input, size_t used, int64_t line, struct 
     before = input->size;
     /* A pipe gives little at a time: what is there is taken, what is not yet there is not waited for. */
     while (status == STATUS_OK && !input->last && input->size < input->buffer_size &&
-           (input->size == before || (!input->source->seekable && more_is_ready(input))))
+           (input->size == before || bytes_ready(input->bytes)))
         status = read_some(input, error);
     return status;
 }
@@ -215,9 +176,30 @@ static enum status take_head(struct input *input, struct error *error)
         memcpy(input->buffer, source->head, source->head_size);
     input->size = source->head_size;
     input->last = source->head_last;
-    if (input->stats != NULL)
-        stats_add(&input->stats->bytes_read, (int64_t)source->head_size);
+    count_taken(input);
     return STATUS_OK;
+}
+
+/* Opens a file anew where it is to be read from. */
+static enum status open_at(struct input *input, struct input_position start, struct error *error)
+{
+    const struct stream_source *source = input->source;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    struct bytes_file file = {
+        .fd = source->fd,
+        .name = source->name,
+        .seekable = true,
+        .size = source->size,
+        .memory_bytes = source->memory_bytes,
+        .threads = processors < 1             ? 1
+                   : processors > THREADS_MAX ? THREADS_MAX
+                                              : (int)processors,
+    };
+    enum status status = bytes_open(&file, start.offset, input->stop, &input->bytes, error);
+
+    input->own_bytes = status == STATUS_OK;
+    input->window = start;
+    return status == STATUS_OK ? input_refill(input, 0, start.line, error) : status;
 }
 
 /* Reads and drops what lies before `start`. */
@@ -253,10 +235,9 @@ enum status input_open(struct input *input, const struct stream_source *source, 
         status = checks_make(input, start, marks, error);
     if (!resumed)
         start = (struct input_position){.offset = source->header_end, .line = 1 + source->header_lines};
-    if (status == STATUS_OK && source->seekable) {
-        input->window = start;
-        return input_refill(input, 0, start.line, error);
-    }
+    if (status == STATUS_OK && source->seekable)
+        return open_at(input, start, error);
+    input->bytes = source->bytes;
     if (status == STATUS_OK)
         status = take_head(input, error);
     return status == STATUS_OK ? skip_to(input, start, error) : status;
@@ -264,16 +245,22 @@ enum status input_open(struct input *input, const struct stream_source *source, 
 
 void input_close(struct input *input)
 {
+    if (input->own_bytes)
+        bytes_close(input->bytes);
     free(input->buffer);
     free(input->checks);
     XXH3_freeState(input->hash);
     *input = (struct input){0};
 }
 
+int64_t input_file_position(const struct input *input, size_t at)
+{
+    return input->source->kind == BYTES_PLAIN ? input->window.offset + (int64_t)at : bytes_position(input->bytes);
+}
+
 enum status input_finish(const struct input *input, struct error *error)
 {
     const struct stream_source *source = input->source;
-    struct stat now;
 
     if (input->check_next < input->check_count)
         return record_error(source, -1, -1, error,
@@ -282,15 +269,9 @@ enum status input_finish(const struct input *input, struct error *error)
                             " are committed already. Give the same bytes again, or begin "
                             "a new job",
                             input->window.offset + (int64_t)input->size, input->checks[input->check_count - 1].offset);
-    if (!source->seekable)
-        return STATUS_OK;
-    if (fstat(source->fd, &now) != 0)
-        return error_set_errno(error, STATUS_SYSTEM, "cannot look at %s", source->name);
-    if (now.st_size != source->size ||
-        now.st_mtim.tv_sec * INT64_C(1000000000) + now.st_mtim.tv_nsec != source->mtime_ns ||
-        input->window.offset + (int64_t)input->size != source->size)
-        return record_error(source, -1, -1, error,
-                            "the file was changed while it was being read; rows that are committed came from it as it "
-                            "was. Begin a new job with a file that stays as it is");
-    return STATUS_OK;
+    /* Less than the size was read only if the size was not right. A compressed file's end was found in it. */
+    if (source->seekable && source->kind == BYTES_PLAIN && input->window.offset + (int64_t)input->size != source->size)
+        return record_error(source, -1, -1, error, "the file ends at byte %" PRId64 ", but it has %" PRId64 " bytes",
+                            input->window.offset + (int64_t)input->size, source->size);
+    return stream_unchanged(source, true, error);
 }

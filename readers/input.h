@@ -20,6 +20,9 @@ struct input_check {
 
 struct input {
     const struct stream_source *source;
+    struct bytes *bytes;
+    bool own_bytes;      /* not the source's */
+    int64_t taken;       /* of the bytes, that was counted */
     struct stop *stop;   /* NULL: never */
     struct stats *stats; /* NULL: nobody counts */
     char *buffer;
@@ -53,6 +56,9 @@ MUST_CHECK enum status input_hash(struct input *input, size_t at, uint64_t hash[
 
 /* The error of a record at buffer[at] that has `size` bytes or more. */
 enum status input_too_large(const struct input *input, size_t at, int64_t line, size_t size, struct error *error);
+
+/* How far the file is read when the text is used up to buffer[at]; of a compressed one, about. */
+int64_t input_file_position(const struct input *input, size_t at);
 
 /* At the end: all checks were met; a file is what it was at the opening. */
 MUST_CHECK enum status input_finish(const struct input *input, struct error *error);

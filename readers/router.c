@@ -151,6 +151,18 @@ static enum status cut_error(struct router *router, struct error *error)
     return status;
 }
 
+/* Other inputs add to the same numbers. */
+static void show_position(struct router *router)
+{
+    int64_t file = input_file_position(&router->input, router->at);
+    int64_t text = router->input.window.offset + (int64_t)router->at;
+
+    stats_add(&router->stats->input_offset, file - router->shown_file);
+    stats_add(&router->stats->input_text, text - router->shown_text);
+    router->shown_file = file;
+    router->shown_text = text;
+}
+
 /* Routes all whole records of the window. */
 static enum status route_window(struct router *router, struct error *error)
 {
@@ -171,8 +183,7 @@ static enum status route_window(struct router *router, struct error *error)
         status = run_flush(router, error);
     stats_add(&router->stats->rows_skipped, router->skipped);
     router->skipped = 0;
-    stats_add(&router->stats->input_offset, input->window.offset + (int64_t)router->at - router->shown);
-    router->shown = input->window.offset + (int64_t)router->at;
+    show_position(router);
     return status;
 }
 

@@ -41,7 +41,7 @@ struct router {
     size_t run_max;
     int64_t record_max; /* a larger one is refused: it must fit into the pool while another piece is being written */
     int64_t skipped;    /* rows outside the window of time, not yet in the stats */
-    int64_t shown;      /* how far the stats know the input to be read */
+    int64_t shown_file, shown_text; /* how far the stats know the input to be read */
     /* Order of the input: turns to buckets that were not among the recent ones, and how many of these had rows before.
      */
     struct bucket *recent[RECENT_COUNT];

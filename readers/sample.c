@@ -8,6 +8,7 @@
 
 #define PLACES 60
 #define PLACE_SIZE ((size_t)16 << 10)
+#define COMPRESSED_SIZE ((size_t)1 << 20)
 /* Clocks differ a little even where rows are written in order: one step in twenty may go the other way. */
 #define STRAY_SHARE 20
 #define RANGES_FIRST 256
@@ -148,6 +149,57 @@ static enum status sample_places(struct sampler *sampler, struct error *error)
     return STATUS_OK;
 }
 
+/* Reads the head until the buffer is full. */
+static enum status head_read(struct bytes *bytes, struct stop *stop, char *buffer, size_t *size, bool *last,
+                             struct error *error)
+{
+    enum status status = STATUS_OK;
+    size_t got;
+
+    *size = 0;
+    *last = false;
+    while (status == STATUS_OK && !*last && *size < COMPRESSED_SIZE) {
+        status = bytes_read(bytes, stop, buffer + *size, COMPRESSED_SIZE - *size, &got, error);
+        if (status == STATUS_OK) {
+            *last = got == 0;
+            *size += got;
+        }
+    }
+    return status;
+}
+
+/*
+ * A compressed file cannot be looked at in the middle: a larger head is, and the rest is taken to be compressed alike.
+ * What is wrong with the file is the run's to find.
+ */
+static enum status sample_compressed(struct sampler *sampler, struct error *error)
+{
+    const struct stream_source *source = sampler->times.source;
+    struct bytes_file file = {source->fd, source->name, true, source->size, source->memory_bytes, 0};
+    char *buffer = malloc(COMPRESSED_SIZE);
+    struct bytes *bytes = NULL;
+    int64_t place_before, begin = source->header_end;
+    enum status status = buffer != NULL ? bytes_open(&file, 0, source->stop, &bytes, error)
+                                        : error_set(error, STATUS_SYSTEM, "out of memory");
+    size_t size = 0;
+    bool last = false;
+
+    if (status == STATUS_OK)
+        status = head_read(bytes, source->stop, buffer, &size, &last, error);
+    if (status == STATUS_DATA) {
+        error_reset(error);
+        status = STATUS_OK;
+    }
+    if (status == STATUS_OK && (int64_t)size >= begin)
+        sampler_look(sampler, buffer + begin, size - (size_t)begin, true, last, &place_before);
+    if (status == STATUS_OK && size > 0)
+        sampler->sample->input_bytes =
+            last ? (int64_t)size : (int64_t)((double)size * (double)source->size / (double)(bytes_position(bytes) + 1));
+    bytes_close(bytes);
+    free(buffer);
+    return status;
+}
+
 enum status stream_sample(struct stream_source *source, struct stream_sample *sample, struct error *error)
 {
     struct sampler sampler = {.sample = sample};
@@ -157,13 +209,16 @@ enum status stream_sample(struct stream_source *source, struct stream_sample *sa
 
     *sample = (struct stream_sample){.input_bytes = source->size};
     record_times_init(&sampler.times, source);
-    if (source->seekable)
+    if (source->seekable && source->kind == BYTES_PLAIN)
         status = sample_places(&sampler, error);
+    else if (source->seekable)
+        status = sample_compressed(&sampler, error);
     else
         sampler_look(&sampler, source->head + source->header_end, source->head_size - (size_t)source->header_end, true,
                      source->head_last, &place_before);
     near = steps_direction(&sampler.near);
     far = steps_direction(&sampler.far);
+    sample->head_only = !source->seekable || source->kind != BYTES_PLAIN;
     sample->ordered = near != 0 && far != 0 && (near == far || near == 2 || far == 2);
     if (sample->records > 0)
         sample->bytes_per_record = (double)sampler.bytes / (double)sample->records;

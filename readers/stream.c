@@ -5,12 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
+
+#include "readers/record.h"
 
 #define HEAD_STEP ((size_t)64 << 10)
 /* The first record must end within this, if there is no --memory yet to tell more. */
@@ -19,12 +22,18 @@
 /* Of each end of a file, for its identity. */
 #define ENDS_SIZE ((size_t)64 << 10)
 
+static int64_t mtime_ns(const struct stat *facts)
+{
+    return facts->st_mtim.tv_sec * INT64_C(1000000000) + facts->st_mtim.tv_nsec;
+}
+
 /* ---- The head: as much of the input as holds its first record ---- */
 
 /* Reads once more behind the head. */
 static enum status head_read(struct stream_source *source, size_t *room, struct error *error)
 {
-    ssize_t got;
+    enum status status;
+    size_t got;
 
     if (*room - source->head_size < HEAD_STEP) {
         size_t larger = *room > 0 ? *room * 2 : HEAD_STEP;
@@ -35,14 +44,11 @@ static enum status head_read(struct stream_source *source, size_t *room, struct 
         source->head = head;
         *room = larger;
     }
-    do
-        got = source->seekable ? pread(source->fd, source->head + source->head_size, *room - source->head_size,
-                                       (off_t)source->head_size)
-                               : read(source->fd, source->head + source->head_size, *room - source->head_size);
-    while (got < 0 && errno == EINTR);
-    if (got < 0)
-        return error_set_errno(error, STATUS_SYSTEM, "cannot read %s", source->name);
-    source->head_size += (size_t)got;
+    status = bytes_read(source->bytes, source->stop, source->head + source->head_size, *room - source->head_size, &got,
+                        error);
+    if (status != STATUS_OK)
+        return status;
+    source->head_size += got;
     source->head_last = got == 0;
     return STATUS_OK;
 }
@@ -174,7 +180,70 @@ static enum status header_check(const struct stream_source *source, struct error
     return STATUS_OK;
 }
 
+/* ---- A file that is being written or replaced ---- */
+
+/*
+ * A lease for reading is not given while somebody has the file open for writing: so taking one, and giving it back at
+ * once, tells. Where leases cannot be had, for other people's files or on some file systems, nothing is known.
+ */
+static enum status refuse_written(const struct stream_source *source, struct error *error)
+{
+    /* Who opens the file for writing meanwhile waits, and this signal is sent to us: one that is ignored. */
+    if (fcntl(source->fd, F_SETSIG, SIGURG) != 0)
+        return STATUS_OK;
+    if (fcntl(source->fd, F_SETLEASE, F_RDLCK) == 0) {
+        if (fcntl(source->fd, F_SETLEASE, F_UNLCK) != 0)
+            return error_set_errno(error, STATUS_SYSTEM, "cannot give back the lease of %s", source->name);
+        return STATUS_OK;
+    }
+    if (errno != EAGAIN)
+        return STATUS_OK;
+    return record_error(source, -1, -1, error,
+                        "the file is being written: another program has it open for writing. Rows that are added later "
+                        "would be missed. Wait until it is closed, or give a copy");
+}
+
+enum status stream_unchanged(const struct stream_source *source, bool path, struct error *error)
+{
+    struct stat now;
+
+    if (!source->seekable)
+        return STATUS_OK;
+    if (fstat(source->fd, &now) != 0)
+        return error_set_errno(error, STATUS_SYSTEM, "cannot look at %s", source->name);
+    if (now.st_size != source->size || mtime_ns(&now) != source->mtime_ns)
+        return record_error(
+            source, -1, -1, error,
+            "the file was changed while it was being read%s; rows that are committed came from it as it "
+            "was. Begin a new job with a file that stays as it is",
+            now.st_size > source->size ? ": it has grown" : "");
+    /* One that was removed is still read to its end. */
+    if (path && stat(source->path, &now) == 0 && (now.st_ino != source->inode || now.st_dev != source->device))
+        return record_error(
+            source, -1, -1, error,
+            "the file was replaced by another one while it was being read; rows that are committed came "
+            "from the former. Begin a new job with a file that stays");
+    return STATUS_OK;
+}
+
 /* ---- Opening ---- */
+
+/* Only the text that the head needs is decompressed here. */
+static enum status source_open_bytes(struct stream_source *source, struct error *error)
+{
+    struct bytes_file file = {
+        .fd = source->fd,
+        .name = source->name,
+        .seekable = source->seekable,
+        .size = source->size,
+        .memory_bytes = source->memory_bytes,
+    };
+    enum status status = bytes_open(&file, 0, source->stop, &source->bytes, error);
+
+    if (status == STATUS_OK)
+        source->kind = bytes_kind(source->bytes);
+    return status;
+}
 
 static enum status source_open_fd(struct stream_source *source, struct error *error)
 {
@@ -190,10 +259,10 @@ static enum status source_open_fd(struct stream_source *source, struct error *er
         return error_set(error, STATUS_USAGE, "%s is a folder: name the files in it", source->path);
     source->seekable = !standard && S_ISREG(facts.st_mode);
     source->size = source->seekable ? facts.st_size : -1;
+    source->mtime_ns = mtime_ns(&facts);
     source->device = facts.st_dev;
     source->inode = facts.st_ino;
-    source->mtime_ns = facts.st_mtim.tv_sec * INT64_C(1000000000) + facts.st_mtim.tv_nsec;
-    return STATUS_OK;
+    return source->seekable ? refuse_written(source, error) : STATUS_OK;
 }
 
 enum status stream_open(struct stream_source *source, struct error *error)
@@ -203,7 +272,13 @@ enum status stream_open(struct stream_source *source, struct error *error)
     enum status status = source_open_fd(source, error);
 
     if (status == STATUS_OK)
+        status = source_open_bytes(source, error);
+    if (status == STATUS_OK)
         status = head_fill(source, &bom, &size, &lines, error);
+    if (source->seekable) {
+        bytes_close(source->bytes);
+        source->bytes = NULL;
+    }
     if (status != STATUS_OK)
         return status;
     source->header_end = (int64_t)bom;
@@ -238,9 +313,16 @@ void stream_reset(struct stream_source *source)
     source->header_count = 0;
     source->head = NULL;
     source->head_size = 0;
+    bytes_close(source->bytes);
+    source->bytes = NULL;
     if (source->fd > STDIN_FILENO)
         close(source->fd);
     source->fd = -1;
+}
+
+int64_t stream_memory(const struct stream_source *source)
+{
+    return bytes_memory(source->kind, source->memory_bytes);
 }
 
 /* ---- Identity ---- */

@@ -1,6 +1,6 @@
 /*
  * A CSV file or standard input as a source: read once, front to back, cut into records, routed by time into the buckets
- * of their ranges, sealed into pieces.
+ * of their ranges, sealed into pieces. It may be compressed (readers/bytes.h): positions are those of the text then.
  */
 #pragma once
 
@@ -8,6 +8,7 @@
 
 #include "engine/pipeline.h"
 #include "engine/timevalue.h"
+#include "readers/bytes.h"
 #include "readers/cutter.h"
 
 /* The dialect, as COPY has it. */
@@ -25,13 +26,15 @@ struct stream_mark {
 };
 
 struct stream_source {
-    const char *path; /* "-" is standard input */
-    const char *name; /* for messages */
-    int fd;           /* opened by stream_open; -1 */
-    bool seekable;    /* a file that is named; standard input and pipes never are */
-    int64_t size;     /* of a file that can seek, at the opening; else -1 */
-    int64_t mtime_ns; /* its time of change, at the opening */
-    uint64_t device, inode;
+    const char *path;       /* "-" is standard input */
+    const char *name;       /* for messages */
+    int fd;                 /* opened by stream_open; -1 */
+    bool seekable;          /* a file that is named; standard input and pipes never are */
+    int64_t size;           /* of a file that can seek, at the opening; else -1 */
+    int64_t mtime_ns;       /* its time of change, at the opening */
+    uint64_t device, inode; /* of a file that can seek, at the opening */
+    enum bytes_kind kind;   /* how it is compressed */
+    struct stop *stop;      /* heard while it is opened; NULL: never. Set by the caller */
     struct dialect dialect;
     enum line_end line_end; /* of the first record, to which the rest is held; unknown if that has none */
     char **header;          /* names from the header line, NULL without one */
@@ -47,17 +50,28 @@ struct stream_source {
     const struct stream_mark *marks;
     size_t mark_count;
     int64_t memory_bytes; /* all of --memory, of which the input buffer may grow to a quarter */
-    char *head;           /* what was read ahead from an input that cannot seek, belongs to the source */
+    struct bytes *bytes;  /* of an input that cannot seek: reading goes on behind the head; belongs to the source */
+    char *head;           /* the text that was read ahead, belongs to the source */
     size_t head_size;
     bool head_last; /* the head is the whole input */
 };
 
 /*
  * Opens the input, reads its head and the header line (names by libcsv; a BOM is stripped). Refuses a missing or
- * unreadable file, a folder, an empty file where a header is expected, names that are not unique.
+ * unreadable file, a folder, an empty file where a header is expected, names that are not unique. Refuses a file that
+ * somebody has open for writing, where the system can tell.
  */
 MUST_CHECK enum status stream_open(struct stream_source *source, struct error *error);
 void stream_reset(struct stream_source *source);
+
+/* The part of memory_bytes that decompressing takes; 0 for a plain input. */
+int64_t stream_memory(const struct stream_source *source);
+
+/*
+ * A file is still what it was at the opening; else STATUS_DATA. With `path`: its name still leads to it, too. Always
+ * true of what cannot seek.
+ */
+MUST_CHECK enum status stream_unchanged(const struct stream_source *source, bool path, struct error *error);
 
 /* size, mtime in ns, hash of the first and last 64 KiB, as text for the fingerprint; for standard input the header's
  * hash. */
@@ -72,11 +86,12 @@ struct stream_sample {
     int64_t input_bytes; /* -1: unknown */
     double bytes_per_record;
     int64_t bytes_looked_at;
+    bool head_only; /* all of them from the head */
 };
 
 /*
- * Looks at the head, and at some 60 places all over a file that can seek. Never an error for bad records: only what can
- * be read counts. Needs time_index and time.
+ * Looks at the head, and at some 60 places all over a plain file that can seek. Of a compressed file the head tells how
+ * large the text may be. Never an error for bad records: only what can be read counts. Needs time_index and time.
  */
 MUST_CHECK enum status stream_sample(struct stream_source *source, struct stream_sample *sample, struct error *error);
 

@@ -6,9 +6,9 @@
 # No package of these brings a PostgreSQL server, so none starts; tests/server.sh gets servers its own way.
 set -euo pipefail
 
-readonly build=(gcc make cmake pkg-config libpq-dev libzstd-dev libcsv-dev libxxhash-dev libcmocka-dev)
+readonly build=(gcc make cmake pkg-config libpq-dev libzstd-dev libcsv-dev libxxhash-dev libisal-dev libcmocka-dev)
 # The last two are for tests/server.sh: its servers use the machine's time zones, its downloads are verified by Debian's keys.
-readonly test=(python3-pytest python3-psycopg2 python3-pytest-timeout python3-pytest-xdist postgresql-client tzdata debian-archive-keyring)
+readonly test=(python3-pytest python3-psycopg2 python3-pytest-timeout python3-pytest-xdist postgresql-client zstd tzdata debian-archive-keyring)
 readonly tidy=(clang-format)
 
 choose_packages() {

@@ -222,6 +222,7 @@ void event_summary(const struct progress_job *job, const struct stats *stats, in
     json_real(&event.json, "elapsed_s", (double)elapsed_ns / 1e9);
     json_integer(&event.json, "rows", stats_get(&stats->rows_done));
     json_integer(&event.json, "bytes", stats_get(&stats->bytes_done));
+    json_integer(&event.json, "bytes_read", stats_get(&stats->bytes_read));
     json_integer(&event.json, "rows_before", stats_get(&stats->rows_before));
     json_integer(&event.json, "bytes_before", stats_get(&stats->bytes_before));
     json_integer(&event.json, "rows_skipped", stats_get(&stats->rows_skipped));

@@ -321,6 +321,19 @@ int job_readers(const struct job *job)
     return readers;
 }
 
+/* What readers may hold of inputs that are compressed; any of them may be read at the same time. */
+static int64_t decompression_memory(const struct job *job)
+{
+    int64_t most = 0;
+
+    for (size_t i = 0; i < job->set.count; i++) {
+        int64_t memory = stream_memory(&job->set.sources[i]);
+
+        most = memory > most ? memory : most;
+    }
+    return most * job_readers(job);
+}
+
 int64_t job_block_memory(const struct job *job)
 {
     int64_t readers = job_readers(job), threads = readers + job->options->jobs;
@@ -328,7 +341,7 @@ int64_t job_block_memory(const struct job *job)
 
     /* A stream's input buffer may grow to a quarter for a long record; usually it stays at a few MiB. */
     if (job->stream)
-        left -= (INT64_C(3) + readers) << 20;
+        left -= ((INT64_C(3) + readers) << 20) + decompression_memory(job);
     if (job->options->spill_dir != NULL)
         left -= job->options->jobs * MEMORY_PER_SPILL_READER;
     return left > job->options->memory_bytes / 2 ? left : job->options->memory_bytes / 2;

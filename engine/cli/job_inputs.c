@@ -190,6 +190,7 @@ static void source_init(struct job *job, size_t index)
         .fd = -1,
         .input = (int32_t)index,
         .memory_bytes = options->memory_bytes,
+        .stop = job->stop,
         .dialect =
             {
                 .delimiter = options->delimiter,

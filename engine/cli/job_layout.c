@@ -133,7 +133,7 @@ static enum status stream_density(struct job *job, double *density, int64_t *wan
     if (status != STATUS_OK || sample->records < 2 || sample->max_time <= sample->min_time)
         return status;
     span = (double)sample->max_time - (double)sample->min_time;
-    if (sample->input_bytes > 0)
+    if (sample->input_bytes > 0 && !sample->head_only)
         *density = (double)sample->input_bytes / span;
     else if (sample->ordered)
         *density = (double)sample->bytes_looked_at / span;

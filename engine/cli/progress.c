@@ -62,8 +62,9 @@ static double fraction_done(const struct stats *stats)
     if (ranges_total > 0 && ranges >= ranges_total)
         return 1;
     /* What is read may wait in memory for long: what is committed tells more, unless part of the input is left out. */
-    if (stats_get(&stats->input_size) > 0 && stats_get(&stats->rows_skipped) == 0)
-        fraction = (double)(stats_get(&stats->bytes_before) + stats_get(&stats->bytes_done)) /
+    if (stats_get(&stats->input_size) > 0 && stats_get(&stats->rows_skipped) == 0 && stats_get(&stats->input_text) > 0)
+        fraction = (double)(stats_get(&stats->bytes_before) + stats_get(&stats->bytes_done)) *
+                   ((double)stats_get(&stats->input_offset) / (double)stats_get(&stats->input_text)) /
                    (double)stats_get(&stats->input_size);
     else if (stats_get(&stats->input_size) > 0)
         fraction = (double)stats_get(&stats->input_offset) / (double)stats_get(&stats->input_size);

@@ -1,0 +1,101 @@
+#!/bin/bash
+# Measures what decompressing an input costs, against zstd and gzip, and prints a table (markdown, on standard output).
+#
+#   bench/inputs.sh [--rows N] [--runs N]
+#
+#   --rows N   rows of the file (default 2000000)
+#   --runs N   repetitions (default 5); a figure is the median of its runs
+#
+# Within a run both contestants take turns. A ratio is that of their processor times (user and system, all threads), of
+# the same run; wall times are shown beside it. Both must have decompressed the same number of bytes. A missed limit is
+# only shown.
+#
+# HYPERFILL_BENCH_BYTES and HYPERFILL_GENERATE name other programs than those in build/.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly root
+readonly bytes=${HYPERFILL_BENCH_BYTES:-$root/build/hyperfill-bench-bytes}
+readonly generate=${HYPERFILL_GENERATE:-$root/build/hyperfill-generate}
+# A frame of 16 MiB holds about what a program that writes several would give each.
+readonly frame_bytes=$((16 << 20))
+
+rows=2000000
+runs=5
+
+die() { printf 'inputs.sh: %s\n' "$*" >&2; exit 1; }
+
+parse_options() {
+    while (($# > 0)); do
+        case $1 in
+            --rows | --runs) [[ ${2:-} =~ ^[1-9][0-9]{0,9}$ ]] || die "$1 takes a whole number from 1" ;;
+            *)
+                sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
+                exit 2
+                ;;
+        esac
+        if [[ $1 == --rows ]]; then rows=$2; else runs=$2; fi
+        shift 2
+    done
+}
+
+check_programs() {
+    local program
+    for program in zstd gzip split; do
+        command -v "$program" >/dev/null || die "$program is missing"
+    done
+    for program in "$bytes" "$generate"; do
+        [[ -x $program ]] || die "$program is missing: build it first"
+    done
+}
+
+make_files() {
+    "$generate" --rows "$rows" >"$work/f.csv"
+    text_size=$(stat -c %s "$work/f.csv")
+    zstd -q -3 "$work/f.csv" -o "$work/one.zst"
+    zstd -q -3 --long=27 "$work/f.csv" -o "$work/long.zst"
+    (cd "$work" && split -b "$frame_bytes" f.csv part. && zstd -q -3 -c part.* >frames.zst && rm part.*)
+    gzip -k -c "$work/f.csv" >"$work/one.gz"
+}
+
+# measure COMMAND…: sets processor and wall, in milliseconds.
+measure() {
+    local times
+    TIMEFORMAT='%U %S %R'
+    times=$({ time "$@" >"$work/out" 2>"$work/errors"; } 2>&1) || die "$* failed: $(<"$work/errors")"
+    read -r processor wall < <(awk '{printf "%d %d\n", ($1 + $2) * 1000, $3 * 1000}' <<<"$times")
+}
+
+median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
+
+# compare NAME FILE LIMIT TOOL…: one line of the table.
+compare() {
+    local name=$1 file=$2 limit=$3 run ours ours_wall ratio
+    shift 3
+    : >"$work/ratios"; : >"$work/walls"; : >"$work/ours"; : >"$work/theirs"
+    for ((run = 0; run < runs; run++)); do
+        measure "$bytes" "$file" 1024
+        [[ $(<"$work/out") == "$text_size" ]] || die "$name: $(<"$work/out") bytes, not $text_size"
+        ours=$processor ours_wall=$wall
+        measure sh -c '"$@" >/dev/null' sh "$@" "$file"
+        awk -v a="$ours" -v b="$processor" 'BEGIN {printf "%.3f\n", a / b}' >>"$work/ratios"
+        awk -v a="$ours_wall" -v b="$wall" 'BEGIN {printf "%.3f\n", a / b}' >>"$work/walls"
+        echo "$ours" >>"$work/ours"
+        echo "$processor" >>"$work/theirs"
+    done
+    ratio=$(median <"$work/ratios")
+    printf '| %s | %s | %s | %s | %s | %s | %s |\n' "$name" "$(median <"$work/ours")" "$(median <"$work/theirs")" "$ratio" "$limit" \
+        "$(awk -v r="$ratio" -v l="$limit" 'BEGIN {print (r <= l) ? "yes" : "NO"}')" "$(median <"$work/walls")"
+}
+
+parse_options "$@"
+check_programs
+work=$(mktemp -d "${TMPDIR:-/tmp}/hyperfill-inputs-XXXXXX")
+trap 'rm -rf "$work"' EXIT
+make_files
+printf '%s bytes of CSV, median of %s runs; times in ms\n\n' "$text_size" "$runs"
+printf '| input | processor | tool | ratio | limit | within | wall ratio |\n|---|---|---|---|---|---|---|\n'
+compare "zst, one frame" "$work/one.zst" 1.25 zstd -dc
+compare "zst, frames of 16 MiB" "$work/frames.zst" 1.25 zstd -dc
+compare "zst, --long=27" "$work/long.zst" 1.25 zstd --long=27 -dc
+compare "gz" "$work/one.gz" 0.7 gzip -dc

@@ -1,0 +1,62 @@
+/*
+ * The bytes of an input, decompressed, front to back. What it is, plain, gzip or zstd, is told by how it begins and
+ * never by its name; other formats of compression are known by their beginning and refused. gzip may have any number of
+ * members and zeros behind them; zstd any number of frames, skippable ones among them. All positions are in
+ * decompressed bytes unless they are said to be the file's.
+ *
+ *     file:  [ frame 0 ][ frame 1 ][ frame 2 ] …      found by their headers, without reading what is between
+ *                 │          │          │
+ *              thread 1   thread 2   thread 1         each into a ring of its own, with a bounded size
+ *                 └──────────┴──────────┴────► bytes_read takes them in their order
+ *
+ * What is guaranteed. A member or frame is verified where it ends: its checksum if it has one, its length. Its bytes
+ * may be given before that, but never its last byte; of a frame that tells its size and has room in a thread's ring,
+ * none are. So whoever was given a frame to its end knows that it was right, and
+ * a position inside of a frame that is not verified lies before its end: who begins there again decompresses that frame
+ * from its beginning, and fails at its end again. An input that is cut off, is corrupt, or has something else behind
+ * its last frame is STATUS_DATA; it never looks like the end.
+ */
+#pragma once
+
+#include <stddef.h>
+
+#include "engine/stop.h"
+
+enum bytes_kind { BYTES_PLAIN, BYTES_GZIP, BYTES_ZSTD };
+
+struct bytes_file {
+    int fd;               /* borrowed, also by the threads */
+    const char *name;     /* for messages; borrowed */
+    bool seekable;        /* read by position: the descriptor's own does not matter */
+    int64_t size;         /* of a file that can seek: more is not read, less is an error */
+    int64_t memory_bytes; /* all of --memory; of this, bytes_memory() is used */
+    int threads;          /* at most so many for a compressed file that can seek; 0: the caller's */
+};
+
+struct bytes;
+
+/*
+ * Begins at `offset`. Of a plain file that can seek, and of a zstd file whose frames tell their sizes, what lies before
+ * is not read; else it is read and dropped. Waits for the first bytes of a pipe.
+ */
+MUST_CHECK enum status bytes_open(const struct bytes_file *file, int64_t offset, struct stop *stop,
+                                  struct bytes **bytes, struct error *error);
+void bytes_close(struct bytes *bytes);
+
+/* At least one byte, or none: the end. STATUS_STOPPED as soon as a stop is asked for; stop may be NULL. */
+MUST_CHECK enum status bytes_read(struct bytes *bytes, struct stop *stop, char *to, size_t room, size_t *got,
+                                  struct error *error);
+
+/* A plain pipe has more right now, so that reading does not wait; false for everything else. */
+bool bytes_ready(const struct bytes *bytes);
+
+enum bytes_kind bytes_kind(const struct bytes *bytes);
+
+/* About how far into the file reading is, in bytes of the file. */
+int64_t bytes_position(struct bytes *bytes);
+
+/* How many bytes were taken from the file, wherever they lie. */
+int64_t bytes_taken(const struct bytes *bytes);
+
+/* The part of --memory that reading an input of this kind may take; 0 for a plain one. */
+int64_t bytes_memory(enum bytes_kind kind, int64_t memory_bytes);

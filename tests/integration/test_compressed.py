@@ -1,0 +1,297 @@
+"""Compressed inputs: whatever decompresses to a file loads as that file does; what is cut off, corrupt or still being written is refused."""
+
+import ctypes
+import ctypes.util
+import gzip
+import json
+import os
+import random
+import re
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import SEED, wait_until
+from test_input import HEADER, Target, make_target  # noqa: F401 (a fixture)
+from test_kill import Backfill, make_backfill
+
+DATA, STOPPED = 3, 7
+ROWS = 30_000
+
+
+# ---- Files
+
+
+def text_of(rows=ROWS):
+    """Rows of four days in order, some with lines of their own."""
+    chance = random.Random(SEED)
+    lines = []
+    for row in range(rows):
+        second = row * 4 * 86400 // rows
+        note = f'"two\nlines, ""{row}"""' if row % 11 == 0 else f"note {chance.random():.6f}"
+        lines.append(f"2024-03-{1 + second // 86400:02} {second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02}+00,{row},{note}\n")
+    return (HEADER + "".join(lines)).encode()
+
+
+def zstd(text, *options):
+    return subprocess.run(["zstd", "-q", "-c", *options], input=text, stdout=subprocess.PIPE, check=True).stdout
+
+
+def parts(text, size):
+    """Pieces that end wherever they end: in the middle of a record, too."""
+    return [text[at : at + size] for at in range(0, len(text), size)]
+
+
+def sized_frames(text, size):
+    """Frames that say how large they are. A file's size is known to zstd, a pipe's is not."""
+    return b"".join(zstd(part, f"--stream-size={len(part)}") for part in parts(text, size))
+
+
+def skippable(size=4):
+    return struct.pack("<II", 0x184D2A50, size) + b"x" * size
+
+
+def pzstd_like(text):
+    """A skippable frame with the size of the next before each frame, as pzstd writes them."""
+    return b"".join(skippable() + zstd(part) for part in parts(text, 100_000)) + skippable(0)
+
+
+def long_window(text):
+    return zstd(text, "--long=27", "--no-check")
+
+
+FILES = {
+    "gz": gzip.compress,
+    "gz-members": lambda text: b"".join(gzip.compress(part) for part in parts(text, 77_777)),
+    "gz-padded": lambda text: gzip.compress(text) + b"\0" * 5000,
+    "zst": zstd,
+    "zst-frames": lambda text: b"".join(zstd(part) for part in parts(text, 99_999)),
+    "zst-sized": lambda text: sized_frames(text, 99_999),
+    "zst-no-checksum": lambda text: zstd(text, "--no-check"),
+    "zst-best": lambda text: zstd(text, "-19"),
+    "zst-pzstd": pzstd_like,
+    "zst-long": long_window,
+}
+
+
+@pytest.fixture
+def target(make_target):  # noqa: F811
+    return make_target("ts17-hypertable").create()
+
+
+@pytest.fixture(scope="module")
+def text():
+    return text_of()
+
+
+# ---- What loads
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("piped", [False, True], ids=["file", "stdin"])
+def test_loads_as_its_text(target, hyperfill, text, kind, piped):
+    # The name says nothing: what it is, is told by its content.
+    packed = target.file(FILES[kind](text), name="packed.csv")
+    memory = ["--memory", "1GB"] if kind == "zst-long" else ["--memory", "48MB"]
+    if piped:
+        with open(packed, "rb") as file:
+            feeder = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
+            hyperfill.run("run", *target.options("-", *memory), stdin=feeder.stdout)
+            feeder.stdout.close()
+            assert feeder.wait() == 0
+    else:
+        hyperfill.run("run", *target.options(packed, *memory))
+    assert target.database.fingerprint("m") == target.copied(target.file(text, name="plain.csv"))
+
+
+def test_plain_file_with_a_compressed_name(target, hyperfill, text):
+    hyperfill.run("run", *target.options(target.file(text, name="f.csv.gz")))
+    assert target.database.value("SELECT count(*) FROM m") == ROWS
+
+
+def test_redirected_file(target, hyperfill, text):
+    with open(target.file(zstd(text)), "rb") as file:
+        hyperfill.run("run", *target.options("-"), stdin=file)
+    assert target.database.value("SELECT count(*) FROM m") == ROWS
+
+
+def test_other_program_is_named(target, hyperfill):
+    result = hyperfill.run("run", *target.options(target.file(b"\xfd7zXZ\0" + b"x" * 100)), check=2)
+    assert "xz" in result.stderr
+
+
+def test_rows_of_a_slow_pipe_arrive(target, hyperfill, text):
+    """What was flushed is loaded while the pipe is silent, and the stop is heard there."""
+    reader, writer = os.pipe()
+    process = hyperfill.start("run", *target.options("-"), stdin=reader)
+    os.close(reader)
+    os.write(writer, zstd(text[:5000]))
+    time.sleep(1)
+    process.signal(2)
+    result = process.wait(timeout=20, check=STOPPED)
+    os.close(writer)
+    assert "resume" in result.stderr or "same command" in result.stderr, result
+
+
+# ---- Resuming
+
+
+def summary_of(result):
+    return json.loads(result.stdout.strip().rsplit("\n", 1)[-1])
+
+
+def test_resume_begins_at_a_frame(servers, hyperfill, text):
+    """What is read again begins with the frame that holds the lowest place that is still needed."""
+    target = Target(servers["ts17"], "hypertable", hyperfill.folder).create()
+    step = 50_000
+    frames = [sized_frames(part, step) for part in parts(text, step)]
+    packed = target.file(b"".join(frames))
+    options = target.options(packed, "--memory", "16MB", "--range-interval", "1h")
+    # Rows of the last half day are refused by the target, those before are committed.
+    target.database.execute("ALTER TABLE m ADD CONSTRAINT early CHECK (time < '2024-03-04 12:00+00')")
+    hyperfill.run("run", *options, check=DATA)
+    before = target.database.value("SELECT count(*) FROM m")
+    assert 0 < before < ROWS
+    begin = target.database.value("SELECT max(frontier) FROM hyperfill.piece") // step
+    assert begin > 2
+    target.database.execute("ALTER TABLE m DROP CONSTRAINT early")
+    summary = summary_of(hyperfill.run("run", *("json" if option == "plain" else option for option in options)))
+    assert summary["rows"] == ROWS - before
+    # Of the frames before, the headers alone are read.
+    needed = sum(len(frame) for frame in frames[begin:])
+    assert needed <= summary["bytes_read"] <= needed + 100 * len(frames) < packed.stat().st_size
+    assert target.database.fingerprint("m") == target.copied(target.file(text, name="plain.csv"))
+
+
+def frames_backfill(hyperfill, servers, pack):
+    backfill = make_backfill(hyperfill, servers, "ordered", "ts17")
+    plain = backfill.arguments[1]
+    packed = plain.with_suffix(".packed")
+    packed.write_bytes(pack(plain.read_bytes()))
+    plain.unlink()
+    backfill.arguments[1] = packed
+    return backfill
+
+
+@pytest.mark.parametrize("kind", ["frames", "gz"])
+def test_twenty_kills(hyperfill, servers, chance, kind):
+    pack = gzip.compress if kind == "gz" else lambda text: sized_frames(text, 1_000_000)
+    frames_backfill(hyperfill, servers, pack).kill_at_random(chance, 20)
+
+
+# ---- What is refused
+
+
+def check_refused(target, hyperfill, packed, *problems):
+    result = hyperfill.run("run", *target.options(packed, "--memory", "16MB"), check=DATA)
+    assert packed.name in result.stderr and re.search(r"at byte \d+ of the compressed input", result.stderr), result
+    for problem in problems:
+        assert problem in result.stderr, result
+    # What came before may be in, once; and the same command fails again: nothing hides the failure.
+    loaded = target.database.value("SELECT count(*) FROM m")
+    assert loaded < ROWS
+    assert target.database.value("SELECT count(DISTINCT value) FROM m") == loaded
+    again = hyperfill.run("run", *target.options(packed, "--memory", "16MB"), check=DATA)
+    assert problems[0] in again.stderr, again
+    return loaded
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9])
+@pytest.mark.parametrize("kind", ["gz", "gz-members", "zst", "zst-frames", "zst-sized", "zst-pzstd"])
+def test_cut_off(target, hyperfill, text, chance, kind, share):
+    packed = FILES[kind](text)
+    check_refused(target, hyperfill, target.file(packed[: int(len(packed) * share) + chance.randrange(100)]), "cut off")
+
+
+@pytest.mark.parametrize("kind", ["gz", "gz-members", "zst", "zst-frames", "zst-sized"])
+def test_wrong_checksum(target, hyperfill, text, kind):
+    packed = bytearray(FILES[kind](text))
+    packed[-6 if kind.startswith("gz") else -2] ^= 1
+    check_refused(target, hyperfill, target.file(bytes(packed)), "checksum")
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst"])
+def test_corrupt(target, hyperfill, text, kind):
+    """What such a file decompresses to may be no CSV long before its checksum tells: but it never loads as if it were right."""
+    packed = bytearray(FILES[kind](text))
+    packed[len(packed) // 2 : len(packed) // 2 + 50] = bytes(50)
+    path = target.file(bytes(packed))
+    for _ in range(2):
+        hyperfill.run("run", *target.options(path, "--memory", "16MB"), check=DATA)
+
+
+def test_small_frames_are_verified_first(target, hyperfill, text):
+    """Of a frame with a wrong checksum no row is committed, where it says its size and that is not large."""
+    frames = [zstd(part, f"--stream-size={len(part)}") for part in parts(text, 200_000)]
+    middle = len(frames) // 2
+    frames[middle] = frames[middle][:-1] + bytes([frames[middle][-1] ^ 1])
+    check_refused(target, hyperfill, target.file(b"".join(frames)), "checksum")
+    first = text[: 200_000 * middle].count(b"+00,")
+    assert target.database.value("SELECT coalesce(max(value), -1) FROM m") < first
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst"])
+def test_what_follows(target, hyperfill, text, kind):
+    packed = target.file(FILES[kind](text) + b"2024-03-01 00:00:00+00,1,a\n")
+    check_refused(target, hyperfill, packed, "is something else" if kind == "zst" else "is no gzip")
+
+
+def test_window_too_large(target, hyperfill, text):
+    packed = target.file(long_window(text))
+    result = hyperfill.run("run", *target.options(packed, "--memory", "64MB"), check=DATA)
+    more = re.search(r"--memory (\d+MB)", result.stderr)[1]
+    hyperfill.run("run", *target.options(packed, "--memory", more))
+    assert target.database.value("SELECT count(*) FROM m") == ROWS
+
+
+# ---- A file that is written or replaced
+
+
+@pytest.mark.parametrize("pack", [bytes, zstd], ids=["plain", "zst"])
+def test_open_for_writing(target, hyperfill, text, pack):
+    path = target.file(pack(text))
+    with open(path, "ab"):
+        result = hyperfill.run("run", *target.options(path), check=DATA)
+    assert path.name in result.stderr and "being written" in result.stderr, result
+    hyperfill.run("run", *target.options(path))
+
+
+class Held:
+    """A run that cannot go on: its table is locked, and the memory is small."""
+
+    def __init__(self, target, hyperfill, path):
+        self.connection = target.database.connect()
+        with self.connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE m IN SHARE MODE")
+        self.process = hyperfill.start("run", *target.options(path, "--memory", "16MB"))
+        wait_until(lambda: target.database.value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, what="a writer that waits")
+
+    def release(self):
+        self.connection.rollback()
+        self.connection.close()
+        return self.process.wait(check=DATA)
+
+
+@pytest.mark.parametrize("pack", [bytes, lambda text: sized_frames(text, 1_000_000), gzip.compress], ids=["plain", "zst", "gz"])
+@pytest.mark.parametrize("change", ["grows", "is replaced", "shrinks", "is touched"])
+def test_changed_while_read(target, hyperfill, pack, change):
+    text = text_of(400_000)
+    path = target.file(pack(text))
+    held = Held(target, hyperfill, path)
+    if change == "grows":
+        with open(path, "ab") as file:
+            file.write(pack(b"2024-03-01 00:00:00+00,1,a\n"))
+    elif change == "shrinks":
+        os.truncate(path, path.stat().st_size - 10)
+    elif change == "is touched":
+        os.utime(path)
+    else:
+        other = target.file(pack(text), name="other")
+        os.replace(other, path)
+    result = held.release()
+    assert path.name in result.stderr, result
+    assert ("replaced" if change == "is replaced" else "changed") in result.stderr, result
+    assert target.database.value("SELECT count(*) FROM m") < 400_000
