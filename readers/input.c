@@ -139,6 +139,11 @@ static enum status read_some(struct input *input, struct error *error)
     if (got < 0)
         return error_set_errno(error, STATUS_SYSTEM, "cannot read %s at byte %" PRId64, source->name,
                                input->window.offset + (int64_t)input->size);
+    if (got == 0 && source->at_end != NULL) {
+        status = source->at_end(source->command, error);
+        if (status != STATUS_OK)
+            return status;
+    }
     input->size += (size_t)got;
     input->last = got == 0;
     if (input->stats != NULL)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +22,34 @@
 
 /* ---- The head: as much of the input as holds its first record ---- */
 
+/* A pipe may stay silent for long. */
+static enum status head_wait(const struct stream_source *source, struct error *error)
+{
+    struct pollfd fds[2] = {
+        {.fd = source->fd, .events = POLLIN},
+        {.fd = source->stop != NULL ? stop_drain_fd(source->stop) : -1, .events = POLLIN},
+    };
+    int ready;
+
+    if (source->seekable)
+        return STATUS_OK;
+    while ((ready = poll(fds, 2, -1)) < 0 && errno == EINTR)
+        ;
+    if (ready < 0)
+        return error_set_errno(error, STATUS_SYSTEM, "cannot wait for %s", source->name);
+    if (fds[1].revents != 0)
+        return error_set(error, STATUS_STOPPED, "stopped while reading %s", source->name);
+    return STATUS_OK;
+}
+
 /* Reads once more behind the head. */
 static enum status head_read(struct stream_source *source, size_t *room, struct error *error)
 {
+    enum status status = head_wait(source, error);
     ssize_t got;
 
+    if (status != STATUS_OK)
+        return status;
     if (*room - source->head_size < HEAD_STEP) {
         size_t larger = *room > 0 ? *room * 2 : HEAD_STEP;
         char *head = realloc(source->head, larger);
@@ -43,8 +67,10 @@ static enum status head_read(struct stream_source *source, size_t *room, struct 
     if (got < 0)
         return error_set_errno(error, STATUS_SYSTEM, "cannot read %s", source->name);
     source->head_size += (size_t)got;
-    source->head_last = got == 0;
-    return STATUS_OK;
+    if (got == 0 && source->at_end != NULL)
+        status = source->at_end(source->command, error);
+    source->head_last = got == 0 && status == STATUS_OK;
+    return status;
 }
 
 static enum status header_error(const struct stream_source *source, struct error *error, const char *text)
@@ -181,6 +207,11 @@ static enum status source_open_fd(struct stream_source *source, struct error *er
     struct stat facts;
     bool standard = strcmp(source->path, "-") == 0;
 
+    if (source->at_end != NULL) {
+        source->seekable = false;
+        source->size = -1;
+        return STATUS_OK;
+    }
     source->fd = standard ? STDIN_FILENO : open(source->path, O_RDONLY | O_CLOEXEC);
     if (source->fd < 0)
         return error_set_errno(error, STATUS_SYSTEM, "cannot open %s", source->path);
@@ -230,7 +261,7 @@ void stream_reset(struct stream_source *source)
     source->header_count = 0;
     source->head = NULL;
     source->head_size = 0;
-    if (source->fd > STDIN_FILENO)
+    if (source->fd > STDIN_FILENO && source->at_end == NULL)
         close(source->fd);
     source->fd = -1;
 }

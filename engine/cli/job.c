@@ -25,7 +25,7 @@ static enum status job_timezone(struct job *job, struct error *error)
     int hours = 0, minutes = 0, end = 0;
     char sign = '+', posix[48];
 
-    if (text == NULL || !job->stream)
+    if (text == NULL || !job_reads_csv(job))
         return STATUS_OK;
     if (strcasecmp(text, "UTC") != 0 && strcasecmp(text, "Z") != 0 &&
         (sscanf(text, "%c%2d:%2d%n", &sign, &hours, &minutes, &end) != 3 || text[end] != '\0' || hours > 15 ||
@@ -153,7 +153,15 @@ static enum status job_open_csv(struct job *job, struct error *error)
         .header = options->header,
     };
     job->csv.memory_bytes = options->memory_bytes;
-    return stream_open(&job->csv, error);
+    job->csv.stop = job->stop;
+    return job_command_given(options) ? job_command_open(job, error) : stream_open(&job->csv, error);
+}
+
+static enum source_kind source_kind(const struct options *options)
+{
+    if (job_command_given(options))
+        return template_wanted(options->source) ? SOURCE_COMMAND : SOURCE_STREAM;
+    return pg_is_conninfo(options->source) ? SOURCE_POSTGRES : SOURCE_STREAM;
 }
 
 enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error)
@@ -163,29 +171,32 @@ enum status job_open(struct job *job, const struct options *options, struct stop
     *job = (struct job){.options = options, .stop = stop, .source_last = INT64_MIN};
     job->csv.fd = -1;
     job->ranges_total = job->rows_total = job->bytes_total = -1;
-    job->stream = !pg_is_conninfo(options->source);
+    job->kind = source_kind(options);
     /* What looks like an address but is none may hold a password: it is not repeated as the name of a file. */
-    if (job->stream && strcmp(options->source, "-") != 0 && strpbrk(options->source, "=@") != NULL &&
-        access(options->source, F_OK) != 0)
+    if (job->kind == SOURCE_STREAM && !job_command_given(options) && strcmp(options->source, "-") != 0 &&
+        strpbrk(options->source, "=@") != NULL && access(options->source, F_OK) != 0)
         return error_set(error, STATUS_USAGE,
                          "--source is neither a file that exists nor an address that libpq can read: write "
                          "postgresql://user@host/database or host=… dbname=…");
-    if (job->stream && options->source_table != NULL)
-        return error_set(error, STATUS_USAGE, "--source-table is for a PostgreSQL source; --source names a CSV file");
-    if (!job->stream && options->dialect_given)
+    if (job_reads_csv(job) && options->source_table != NULL)
+        return error_set(error, STATUS_USAGE, "--source-table is for a PostgreSQL source; --source names a CSV %s",
+                         job_command_given(options) ? "command" : "file");
+    if (!job_reads_csv(job) && options->dialect_given)
         return error_set(error, STATUS_USAGE, "CSV options are for a CSV source; --source names a database");
     /* The file first: it costs nothing to find out that it is not there. */
-    status = job->stream ? job_open_csv(job, error) : STATUS_OK;
+    status = job_reads_csv(job) ? job_open_csv(job, error) : STATUS_OK;
     if (status == STATUS_OK)
         status = job_timezone(job, error);
     if (status == STATUS_OK)
         status = job_open_target(job, error);
-    if (status == STATUS_OK && !job->stream)
+    if (status == STATUS_OK && job->kind == SOURCE_POSTGRES)
         status = job_open_postgres(job, error);
     if (status == STATUS_OK)
-        status = job_columns(job, error);
-    if (status == STATUS_OK)
         status = job_window(job, error);
+    if (status == STATUS_OK && job->kind == SOURCE_COMMAND)
+        status = job_command_learn(job, error);
+    if (status == STATUS_OK)
+        status = job_columns(job, error);
     if (status == STATUS_OK)
         status = job_fingerprint(job, error);
     if (status == STATUS_OK)
@@ -215,6 +226,7 @@ void job_close(struct job *job)
     free(job->timezone_setting);
     layout_free(job->layout);
     ledger_reset(&job->ledger);
+    job_command_close(job);
     stream_reset(&job->csv);
     table_reset(&job->table);
     table_reset(&job->source_table);
@@ -279,7 +291,7 @@ enum status job_read_ledger(struct job *job, struct error *error)
         job->rows_before += job->rows[i].rows;
         job->bytes_before += job->rows[i].bytes;
     }
-    if (status == STATUS_OK && job->stream)
+    if (status == STATUS_OK && job->kind == SOURCE_STREAM)
         status = job_take_marks(job, error);
     job->csv.layout = job->layout;
     return status;
@@ -312,7 +324,7 @@ enum status job_check_checkpoint(const struct job *job, const struct checkpoint_
 
 int job_readers(const struct job *job)
 {
-    if (job->stream)
+    if (job->kind == SOURCE_STREAM)
         return 1;
     return job->options->readers > 0 ? job->options->readers : job->options->jobs;
 }
@@ -323,7 +335,7 @@ int64_t job_block_memory(const struct job *job)
     int64_t left = job->options->memory_bytes - threads * MEMORY_PER_THREAD;
 
     /* A stream's input buffer may grow to a quarter for a long record; usually it stays at a few MiB. */
-    if (job->stream)
+    if (job->kind == SOURCE_STREAM)
         left -= INT64_C(4) << 20;
     return left > job->options->memory_bytes / 2 ? left : job->options->memory_bytes / 2;
 }

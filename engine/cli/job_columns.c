@@ -77,10 +77,10 @@ static enum status columns_check(const struct job *job, struct error *error)
         if (column == NULL) {
             error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", job->table.sql,
                       job->columns[i]);
-            if (job->stream && job->options->columns == NULL)
+            if (job_reads_csv(job) && job->options->columns == NULL)
                 error_hint(error, " that the header of %s names", job->csv.name);
             hint_columns(&job->table, error);
-            if (job->stream && job->options->columns == NULL)
+            if (job_reads_csv(job) && job->options->columns == NULL)
                 error_hint(error, ". If the first line is no header, say --no-header; else name them with --columns");
             return error->status;
         }
@@ -90,7 +90,7 @@ static enum status columns_check(const struct job *job, struct error *error)
         for (int j = 0; j < i; j++)
             if (strcmp(job->columns[j], job->columns[i]) == 0)
                 return error_set(error, STATUS_USAGE, "column \"%s\" is named twice", job->columns[i]);
-        if (job->stream)
+        if (job_reads_csv(job))
             continue;
         source = table_find_column(&job->source_table, job->columns[i]);
         if (source == NULL) {
@@ -179,9 +179,9 @@ static void copy_options_make(struct job *job)
 {
     struct sql text = {0};
 
-    job->postgres.binary = !job->stream && can_be_binary(job);
+    job->postgres.binary = job->kind == SOURCE_POSTGRES && can_be_binary(job);
     sql_add(&text, "FORMAT %s", job->postgres.binary ? "binary" : "csv");
-    if (job->stream) {
+    if (job_reads_csv(job)) {
         const struct dialect *dialect = &job->csv.dialect;
         char one[2] = {0};
 
@@ -206,7 +206,7 @@ enum status job_columns(struct job *job, struct error *error)
 
     if (job->options->columns != NULL)
         status = columns_from_option(job, job->options->columns, error);
-    else if (job->stream && job->csv.header != NULL)
+    else if (job_reads_csv(job) && job->csv.header != NULL)
         for (int i = 0; i < job->csv.header_count; i++)
             column_add(job, job->csv.header[i], strlen(job->csv.header[i]));
     else
@@ -215,7 +215,7 @@ enum status job_columns(struct job *job, struct error *error)
         status = columns_check(job, error);
     if (status != STATUS_OK)
         return status;
-    if (job->stream && job->csv.header != NULL && job->column_count != job->csv.header_count)
+    if (job_reads_csv(job) && job->csv.header != NULL && job->column_count != job->csv.header_count)
         return error_set(error, STATUS_USAGE, "--columns names %d columns, the header of %s has %d", job->column_count,
                          job->csv.name, job->csv.header_count);
     job->csv.time_index = -1;
@@ -227,6 +227,8 @@ enum status job_columns(struct job *job, struct error *error)
                          job->table.time_name, job->options->columns != NULL ? "--columns" : job->csv.name);
     job->csv.time.type = job->table.time.type;
     job->csv.time.precision = job->table.time.precision;
+    job->command.ranges.column_count = job->column_count;
+    job->command.ranges.readers = job_readers(job);
     job->column_list = column_list(job);
     job->select_list = column_list(job);
     job->postgres.select_list = job->select_list;
@@ -266,7 +268,8 @@ static enum status window_end(const struct job *job, const char *option, const c
 /* A completion point that is still to come: what is written after its range was read is missed. */
 static void warn_of_future(const struct job *job)
 {
-    if (job->stream || time_type_is_integer(job->table.time.type) || job->window.hi <= (int64_t)time(NULL) * 1000000)
+    if (job->kind == SOURCE_STREAM || time_type_is_integer(job->table.time.type) ||
+        job->window.hi <= (int64_t)time(NULL) * 1000000)
         return;
     log_line(LOG_WARNING,
              "--until %s lies in the future: rows that the source gets after their range was read are not moved",
@@ -279,7 +282,7 @@ enum status job_window(struct job *job, struct error *error)
     enum status status;
 
     job->window = (struct range){INT64_MIN, INT64_MAX};
-    if (!job->stream && options->until == NULL)
+    if (job->kind != SOURCE_STREAM && options->until == NULL)
         return error_set(error, STATUS_USAGE,
                          "--until is missing: the completion point before which rows are moved. Writes to both "
                          "databases must have begun before it");

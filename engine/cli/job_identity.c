@@ -62,7 +62,11 @@ enum status job_fingerprint(struct job *job, struct error *error)
     XXH128_hash_t hash;
     char id[33], identity[512];
 
-    if (job->stream) {
+    if (job_command_given(job->options)) {
+        job_command_key(job, identity, sizeof identity);
+        text_add(job, "source", strdup(identity));
+        job->source_key = strdup(identity);
+    } else if (job->kind == SOURCE_STREAM) {
         enum status status = stream_identity(&job->csv, identity, sizeof identity, error);
 
         if (status != STATUS_OK)
@@ -78,7 +82,7 @@ enum status job_fingerprint(struct job *job, struct error *error)
     text_add(job, "time", time_text(job));
     text_add(job, "from", bound_text(job, job->window.lo));
     text_add(job, "until", bound_text(job, job->window.hi));
-    text_add(job, "dialect", job->stream ? dialect_text(job) : strdup("postgresql"));
+    text_add(job, "dialect", job_reads_csv(job) ? dialect_text(job) : strdup("postgresql"));
     for (int i = 0; i < job->text_count; i++)
         sql_add(&lines, "%s=%s\n", job->texts[i].key, job->texts[i].value);
     job->fingerprint = lines.text;
