@@ -64,6 +64,11 @@ static bool limit_take(int64_t *dropped)
     return allowed;
 }
 
+static bool is_high_control(char c)
+{
+    return (unsigned char)c >= 0x80 && (unsigned char)c < 0xa0;
+}
+
 /* Bytes that a terminal would obey are written out: \x1b. What is above them may be any encoding's letters. */
 static size_t escape(const char *from, size_t size, char *to, size_t room)
 {
@@ -71,9 +76,11 @@ static size_t escape(const char *from, size_t size, char *to, size_t room)
 
     for (size_t i = 0; i < size && used + 5 < room; i++) {
         unsigned char byte = (unsigned char)from[i];
-        bool second = i > 0 && (unsigned char)from[i - 1] == 0xc2 && byte < 0xa0;
+        /* U+0080 to U+009F, in two bytes of UTF-8. */
+        bool control = (byte == 0xc2 && i + 1 < size && is_high_control(from[i + 1])) ||
+                       (i > 0 && (unsigned char)from[i - 1] == 0xc2 && is_high_control(from[i]));
 
-        if (byte == '\t' || byte == '\n' || (byte >= 0x20 && byte != 0x7f && !second))
+        if (byte == '\t' || byte == '\n' || (byte >= 0x20 && byte != 0x7f && !control))
             to[used++] = from[i];
         else if (byte != '\r')
             used += (size_t)snprintf(to + used, room - used, "\\x%02x", byte);

@@ -249,6 +249,13 @@ static void end_group(struct process *process)
     process->ended = true;
 }
 
+static const char *signal_name(int number)
+{
+    const char *name = sigabbrev_np(number);
+
+    return name != NULL ? name : "unknown";
+}
+
 static enum status judge(const struct process *process, struct error *error)
 {
     int code = process->wait_status;
@@ -257,13 +264,16 @@ static enum status judge(const struct process *process, struct error *error)
         return STATUS_OK;
     if (WIFSIGNALED(code))
         error_set(error, STATUS_TRANSIENT, "%s was killed by signal %d (%s)", process->name, WTERMSIG(code),
-                  sigabbrev_np(WTERMSIG(code)) != NULL ? sigabbrev_np(WTERMSIG(code)) : "unknown");
+                  signal_name(WTERMSIG(code)));
     else if (WEXITSTATUS(code) == 127)
         error_set(error, STATUS_USAGE, "%s: the command was not found (exit status 127)", process->name);
     else if (WEXITSTATUS(code) == 126)
         error_set(error, STATUS_USAGE, "%s: the command cannot be executed (exit status 126)", process->name);
     else
         error_set(error, STATUS_TRANSIENT, "%s exited with status %d", process->name, WEXITSTATUS(code));
+    if (WIFEXITED(code) && WEXITSTATUS(code) > 128 && sigabbrev_np(WEXITSTATUS(code) - 128) != NULL)
+        error_hint(error, ", which a shell says of a command killed by signal %d (%s)", WEXITSTATUS(code) - 128,
+                   signal_name(WEXITSTATUS(code) - 128));
     if (process->chatter != NULL)
         chatter_tell(process->chatter, error);
     return error->status;
@@ -332,9 +342,13 @@ void process_name(const char *command, char name[PROCESS_NAME_MAX])
         for (base = command, size = 0; is_plain(command[size]); size++)
             if (command[size] == '/')
                 base = command + size + 1;
+        if (size == 4 && memcmp(command, "exec", size) == 0 && command[size] == ' ') {
+            command += size;
+            continue;
+        }
         if (command[size] != '=')
             break;
-        /* An assignment: passed over if its value is as plain, so that a piece of a quoted one is never shown. */
+        /* An assignment is passed over if its value is as plain, so that a piece of a quoted one is never shown. */
         for (size++; is_plain(command[size]) || command[size] == '='; size++)
             ;
         if (strchr(" \t\n", command[size]) == NULL || command[size] == '\0')
