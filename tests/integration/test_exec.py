@@ -432,7 +432,7 @@ def test_no_descriptor_of_ours_and_no_signal_mask_is_inherited(make):
     day_files(backfill)
     backfill.script("""
         ls -l /proc/self/fd >>fds
-        grep -E '^Sig(Blk|Ign)' /proc/$$/status >>masks
+        grep -E '^Sig(Blk|Ign)' /proc/self/status >>masks
         [ "$1" = "$2" ] && exec cat none.csv
         exec cat day-$1.csv
     """)
