@@ -38,11 +38,13 @@ struct reading {
     struct range range;
     struct cutter cutter;
     struct record_times times;
-    size_t size;         /* in the buffer */
-    int64_t offset;      /* of the buffer's first byte in the output */
-    int64_t line;        /* of the next record */
-    bool begun;          /* a mark of the byte order is behind us */
-    bool headed;         /* and the header, where there is one */
+    size_t size;    /* in the buffer */
+    int64_t offset; /* of the buffer's first byte in the output */
+    int64_t line;   /* of the next record */
+    bool begun;     /* a mark of the byte order is behind us */
+    bool headed;    /* and the header, where there is one */
+    char *header;   /* its text */
+    size_t header_size;
     struct block *block; /* being filled; ours until it is appended */
     int64_t rows, bytes;
 };
@@ -139,30 +141,53 @@ static enum status text_add(struct reading *reading, const char *text, size_t si
 
 /* ---- Records ---- */
 
+/* With the lock held. */
+static enum status header_compare(const struct command_source *source, const char *text, size_t size,
+                                  struct error *error)
+{
+    if (source->header == NULL || (source->header_size == size && memcmp(source->header, text, size) == 0))
+        return STATUS_OK;
+    return record_error(source->csv, 0, 1, error,
+                        "the header is not the one of the first run: a command must print the same columns for each "
+                        "range. If it prints none, say --no-header");
+}
+
 static enum status header_take(struct reading *reading, const char *record, size_t size, struct error *error)
 {
     struct command_source *source = reading->session->source;
-    const struct stream_source *csv = source->csv;
     size_t text_size = record_text_size(record, size);
-    int fields = cutter_field_count(&reading->cutter, csv->dialect.delimiter, record, text_size);
-    enum status status = STATUS_OK;
+    int fields = cutter_field_count(&reading->cutter, source->csv->dialect.delimiter, record, text_size);
+    enum status status;
 
     pthread_mutex_lock(&source->mutex);
-    if (source->header == NULL && fields != source->column_count) {
-        status = record_error(csv, 0, 1, error, "the header has %d fields, --columns names %d", fields,
+    status = header_compare(source, record, text_size, error);
+    pthread_mutex_unlock(&source->mutex);
+    if (status == STATUS_OK && fields != source->column_count)
+        status = record_error(source->csv, 0, 1, error, "the header has %d fields, but %d columns are loaded", fields,
                               source->column_count);
-    } else if (source->header == NULL) {
-        source->header = strndup(record, text_size);
-        source->header_size = text_size;
-        if (source->header == NULL)
-            status = error_set(error, STATUS_SYSTEM, "out of memory");
-    } else if (source->header_size != text_size || memcmp(source->header, record, text_size) != 0) {
-        status = record_error(csv, 0, 1, error,
-                              "the header is not the one of the first run: a command must print the same columns for "
-                              "each range. If it prints none, say --no-header");
+    if (status != STATUS_OK)
+        return status;
+    reading->header_size = text_size;
+    reading->header = strndup(record, text_size);
+    return reading->header != NULL ? STATUS_OK : error_set(error, STATUS_SYSTEM, "out of memory");
+}
+
+/* What a run that ended well has printed is what the others are held to, where nothing was known before. */
+static enum status header_keep(struct reading *reading, struct error *error)
+{
+    struct command_source *source = reading->session->source;
+    enum status status;
+
+    if (reading->header == NULL)
+        return STATUS_OK;
+    pthread_mutex_lock(&source->mutex);
+    status = header_compare(source, reading->header, reading->header_size, error);
+    if (status == STATUS_OK && source->header == NULL) {
+        source->header = reading->header;
+        source->header_size = reading->header_size;
+        reading->header = NULL;
     }
     pthread_mutex_unlock(&source->mutex);
-    reading->headed = true;
     return status;
 }
 
@@ -197,8 +222,10 @@ static enum status record_take(struct reading *reading, size_t at, size_t size, 
     const char *record = reading->session->buffer + at;
     enum status status;
 
-    if (!reading->headed)
+    if (!reading->headed) {
+        reading->headed = true;
         return header_take(reading, record, size, error);
+    }
     status = row_check(reading, record, size, reading->offset + (int64_t)at, error);
     if (status == STATUS_OK && reading->rows++ == 0)
         piece_set_first_record(reading->piece, (uint32_t)size);
@@ -209,9 +236,9 @@ static enum status record_take(struct reading *reading, size_t at, size_t size, 
 static enum status records_take(struct reading *reading, bool last, size_t *used, struct error *error)
 {
     const char *buffer = reading->session->buffer;
-    size_t at = 0, rows_at, size;
+    size_t at = 0, rows_at, size = 0;
     enum status status = STATUS_OK;
-    int64_t lines;
+    int64_t lines = 0;
 
     *used = 0;
     if (!reading->begun) {
@@ -342,7 +369,9 @@ static enum status reading_run(struct reading *reading, struct error *error)
                                          : process_start(command, source->csv->name, &reading->process, error);
 
     free(command);
-    return status == STATUS_OK ? output_read(reading, error) : status;
+    if (status == STATUS_OK)
+        status = output_read(reading, error);
+    return status == STATUS_OK ? header_keep(reading, error) : status;
 }
 
 static void session_read(void *opaque, struct piece *piece)
@@ -372,6 +401,7 @@ static void session_read(void *opaque, struct piece *piece)
         piece_complete(piece, reading.rows, reading.bytes);
         process_free(reading.process);
     }
+    free(reading.header);
     atomic_fetch_sub_explicit(&stats->readers_active, 1, memory_order_relaxed);
 }
 

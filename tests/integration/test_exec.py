@@ -473,9 +473,28 @@ def test_command_that_prints_nothing_where_it_has_no_rows(make):
     backfill.database.execute("TRUNCATE m, hyperfill.piece; DELETE FROM hyperfill.job")
     backfill.script("exit 0")
     result = backfill.run(DAYS_COMMAND, *WINDOW, check=USAGE)
-    assert "--columns" in result.stderr, result
+    assert "name them with --columns" in result.stderr, result
     backfill.run(DAYS_COMMAND, *WINDOW, "--columns", "time,id,value,note")
     assert backfill.check_subset() == 0
+
+
+def test_header_of_a_failed_run_is_not_learnt(make):
+    backfill = make()
+    day_files(backfill)
+    backfill.script("""
+        [ "$1" = "$2" ] && exit
+        [ -e tried-$1 ] || { touch tried-$1; echo no,header,of,ours; exit 1; }
+        exec cat day-$1.csv
+    """)
+    backfill.run(DAYS_COMMAND, *WINDOW, "--columns", "time,id,value,note")
+    backfill.check()
+
+
+@pytest.mark.parametrize("command, warned", [("cat x | cat", True), ("cat 'a|b' || cat \"|\"", False), ("bash -o pipefail -c 'cat x | cat'", False)])
+def test_pipe_is_warned_of(make, command, warned):
+    backfill = make(count=100)
+    result = backfill.run(command, verb="plan", check=None)
+    assert ("pipefail" in result.stderr) == warned, result
 
 
 @pytest.mark.parametrize("known", ["columns", "table"])
@@ -630,7 +649,7 @@ def test_twenty_kills(hyperfill, servers, chance):
     create_cpu(target, hypertable=True, chunk="2 hours")
     copy = "COPY (SELECT * FROM cpu WHERE time >= '{from}' AND time < '{until}') TO STDOUT (FORMAT csv, HEADER)"
     command = f"exec:psql -X -q -v ON_ERROR_STOP=1 '{source.conninfo}' -c \"{copy}\""
-    arguments = ["--source", command, "--from", START, "--range-interval", "20m"]
+    arguments = ["--source", command, "--from", START, "--range-interval", "40m"]
     backfill = test_kill.Backfill(hyperfill, source, arguments, target)
     mark = f"HYPERFILL_TEST_MARK={uuid.uuid4()}"
     os.environ.update([mark.split("=")])
