@@ -20,7 +20,7 @@ struct watch {
 
 struct stop {
     _Atomic int level;
-    int fd;
+    int fd, drain_fd;
     pthread_mutex_t mutex; /* guards watches, and the wait in stop_wait */
     pthread_cond_t cond;
     struct watch watches[WATCH_MAX];
@@ -35,9 +35,12 @@ enum status stop_create(struct stop **result, struct error *error)
     if (stop == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     stop->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (stop->fd < 0) {
+    stop->drain_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (stop->fd < 0 || stop->drain_fd < 0) {
+        error_set_errno(error, STATUS_SYSTEM, "cannot make an eventfd");
+        close(stop->fd);
         free(stop);
-        return error_set_errno(error, STATUS_SYSTEM, "cannot make an eventfd");
+        return STATUS_SYSTEM;
     }
     pthread_mutex_init(&stop->mutex, NULL);
     pthread_condattr_init(&attributes);
@@ -53,6 +56,7 @@ void stop_free(struct stop *stop)
     if (stop == NULL)
         return;
     close(stop->fd);
+    close(stop->drain_fd);
     pthread_cond_destroy(&stop->cond);
     pthread_mutex_destroy(&stop->mutex);
     free(stop);
@@ -61,14 +65,18 @@ void stop_free(struct stop *stop)
 void stop_request(struct stop *stop, enum stop_level level)
 {
     uint64_t one = 1;
+    int before;
 
     pthread_mutex_lock(&stop->mutex);
-    if ((int)level <= stop->level) {
+    before = stop->level;
+    if ((int)level <= before) {
         pthread_mutex_unlock(&stop->mutex);
         return;
     }
     stop->level = (int)level;
     pthread_cond_broadcast(&stop->cond);
+    if (before == STOP_RUN && write(stop->drain_fd, &one, sizeof one) < 0)
+        assert(!"an eventfd takes its first number");
     if (level == STOP_ABORT && write(stop->fd, &one, sizeof one) < 0)
         assert(!"an eventfd takes its first number");
     /* Under our lock, so that none is destroyed meanwhile; nobody who holds one of theirs asks for ours. */
@@ -97,6 +105,11 @@ enum stop_level stop_level(const struct stop *stop)
 int stop_fd(const struct stop *stop)
 {
     return stop->fd;
+}
+
+int stop_drain_fd(const struct stop *stop)
+{
+    return stop->drain_fd;
 }
 
 void stop_watch(struct stop *stop, pthread_mutex_t *mutex, pthread_cond_t *cond)

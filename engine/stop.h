@@ -3,8 +3,8 @@
  *
  * Three levels, only ever raised: RUN; DRAIN, when pieces that are being written are finished and nothing new is begun
  * (the first signal, or an error that ends the run); ABORT, when even those are given up (the second signal). Waits are
- * woken, not polled: condition variables registered here are broadcast at each raise, and a descriptor for poll(2)
- * becomes readable at ABORT.
+ * woken, not polled: condition variables registered here are broadcast at each raise, and descriptors for poll(2)
+ * become readable, one at DRAIN, one at ABORT.
  */
 #pragma once
 
@@ -27,6 +27,9 @@ enum stop_level stop_level(const struct stop *stop);
 
 /* Readable from ABORT on. Only for poll(2); never read from it. */
 int stop_fd(const struct stop *stop);
+
+/* The same from DRAIN on, for waits that may be given up as soon as nothing new is begun. */
+int stop_drain_fd(const struct stop *stop);
 
 /* Broadcasts `cond` under `mutex` at each raise. At most 16 of them; both must outlive the last raise. */
 void stop_watch(struct stop *stop, pthread_mutex_t *mutex, pthread_cond_t *cond);

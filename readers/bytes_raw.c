@@ -8,9 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The stop has no descriptor that tells of a drain, so a wait for a silent pipe looks at it so often. */
-#define LOOK_MS 200
-
 enum status raw_error(const struct raw *raw, int64_t offset, struct error *error, const char *format, ...)
 {
     char text[512];
@@ -41,7 +38,7 @@ static enum status wait_readable(const struct raw *raw, struct stop *stop, struc
 {
     struct pollfd fds[2] = {
         {.fd = raw->file.fd, .events = POLLIN},
-        {.fd = stop != NULL ? stop_fd(stop) : -1, .events = POLLIN},
+        {.fd = stop != NULL ? stop_drain_fd(stop) : -1, .events = POLLIN},
     };
     int ready = 0;
 
@@ -50,7 +47,7 @@ static enum status wait_readable(const struct raw *raw, struct stop *stop, struc
 
         if (status != STATUS_OK)
             return status;
-        ready = poll(fds, 2, stop != NULL ? LOOK_MS : -1);
+        ready = poll(fds, 2, -1);
         if (ready < 0 && errno != EINTR)
             return error_set_errno(error, STATUS_SYSTEM, "cannot wait for %s", raw->file.name);
         if (ready < 0 || fds[0].revents == 0)

@@ -98,6 +98,8 @@ static enum status read_some(struct input *input, struct error *error)
                                     input->buffer_size - input->size, &got, error);
 
     count_taken(input);
+    if (status == STATUS_OK && got == 0 && input->source->at_end != NULL)
+        status = input->source->at_end(input->source->command, error);
     if (status != STATUS_OK)
         return status;
     input->size += got;

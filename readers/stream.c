@@ -46,6 +46,8 @@ static enum status head_read(struct stream_source *source, size_t *room, struct 
     }
     status = bytes_read(source->bytes, source->stop, source->head + source->head_size, *room - source->head_size, &got,
                         error);
+    if (status == STATUS_OK && got == 0 && source->at_end != NULL)
+        status = source->at_end(source->command, error);
     if (status != STATUS_OK)
         return status;
     source->head_size += got;
@@ -250,6 +252,16 @@ static enum status source_open_fd(struct stream_source *source, struct error *er
     struct stat facts;
     bool standard = strcmp(source->path, "-") == 0;
 
+    if (source->at_end != NULL) {
+        source->seekable = false;
+        source->size = -1;
+        return STATUS_OK;
+    }
+    if (source->at_end != NULL) {
+        source->seekable = false;
+        source->size = -1;
+        return STATUS_OK;
+    }
     source->fd = standard ? STDIN_FILENO : open(source->path, O_RDONLY | O_CLOEXEC);
     if (source->fd < 0)
         return error_set_errno(error, STATUS_SYSTEM, "cannot open %s", source->path);
@@ -315,7 +327,7 @@ void stream_reset(struct stream_source *source)
     source->head_size = 0;
     bytes_close(source->bytes);
     source->bytes = NULL;
-    if (source->fd > STDIN_FILENO)
+    if (source->fd > STDIN_FILENO && source->at_end == NULL)
         close(source->fd);
     source->fd = -1;
 }

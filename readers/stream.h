@@ -34,7 +34,14 @@ struct stream_source {
     int64_t mtime_ns;       /* its time of change, at the opening */
     uint64_t device, inode; /* of a file that can seek, at the opening */
     enum bytes_kind kind;   /* how it is compressed */
-    struct stop *stop;      /* heard while it is opened; NULL: never. Set by the caller */
+    /*
+     * A command as the input: asked when its output is at its end, and before that is believed. It waits for the
+     * command's end; what a command that failed has left unfinished is no record. NULL for all other inputs, whose
+     * descriptor is opened here; a command's is given and kept by the caller.
+     */
+    enum status (*at_end)(void *command, struct error *error);
+    void *command;
+    struct stop *stop; /* heard while it is opened; NULL: never. Set by the caller */
     struct dialect dialect;
     enum line_end line_end; /* of the first record, to which the rest is held; unknown if that has none */
     char **header;          /* names from the header line, NULL without one */

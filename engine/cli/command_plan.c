@@ -32,8 +32,8 @@ static void print_sides(const struct job *job)
 {
     char size[NUMBER_TEXT_MAX], count[NUMBER_TEXT_MAX];
 
-    if (job->stream) {
-        printf("source    CSV %s", job->name);
+    if (job_reads_csv(job)) {
+        printf("source    CSV %s%s", job->name, job->kind == SOURCE_COMMAND ? ", run for each range" : "");
         if (job->sample.input_bytes > 0)
             printf(", %s", size_format(job->sample.input_bytes, size));
         if (job->sample.records > 1)
@@ -50,7 +50,7 @@ static void print_sides(const struct job *job)
         printf(", TimescaleDB %s", job->table.timescaledb);
     printf("\ntime      \"%s\" %s\n", job->table.time_name, time_type_sql(job->table.time.type));
     print_bounds(job);
-    if (!job->stream)
+    if (job->kind == SOURCE_POSTGRES)
         printf("wire      %s\n", job->postgres.binary ? "binary: the columns have the same types on both sides"
                                                       : "CSV: the types of some column differ, or are not built in");
 }
@@ -163,7 +163,7 @@ enum status command_plan(const struct options *options, struct error *error)
         print_sides(job);
         print_layout(job);
         print_progress(job);
-        if (!job->finished && !job->stream) {
+        if (!job->finished && job->kind != SOURCE_STREAM) {
             print_tasks(job);
             print_warnings(job);
         }

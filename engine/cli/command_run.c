@@ -83,7 +83,7 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
     texts[state.text_count++] = (struct checkpoint_text){(char *)"layout", job->layout_text};
     /* For people only; a host may get another name. */
     texts[state.text_count++] =
-        (struct checkpoint_text){(char *)"reads", job->stream ? job->name : job->source_address.display};
+        (struct checkpoint_text){(char *)"reads", job_reads_csv(job) ? job->name : job->source_address.display};
     texts[state.text_count++] = (struct checkpoint_text){(char *)"writes", job->target_address.display};
     state.texts = texts;
     state.runs = run->before.runs;
@@ -189,9 +189,9 @@ static int64_t ranges_before(const struct job *job)
 /* -1: unknown. */
 static int64_t inputs_size(const struct job *job)
 {
-    int64_t size = job->stream ? 0 : -1;
+    int64_t size = job->kind == SOURCE_STREAM ? 0 : -1;
 
-    for (size_t i = 0; job->stream && i < job->input_count; i++)
+    for (size_t i = 0; job->kind == SOURCE_STREAM && i < job->input_count; i++)
         size = size < 0 || job->set.sources[i].size < 0 ? -1 : size + job->set.sources[i].size;
     return size;
 }
@@ -231,7 +231,7 @@ static enum status run_prepare_job(struct run *run, const struct options *option
     if (status == STATUS_OK)
         status = run_register(run, error);
     /* The layout that stands may be another process's. */
-    if (status == STATUS_OK && !job->stream)
+    if (status == STATUS_OK && job->kind != SOURCE_STREAM)
         status = job_plan(job, error);
     return status;
 }
@@ -278,6 +278,24 @@ static enum status run_prepare(struct run *run, const struct options *options, s
     return status;
 }
 
+static void run_set_reader(struct job *job, struct pipeline_spec *spec)
+{
+    switch (job->kind) {
+    case SOURCE_POSTGRES:
+        spec->reader = &postgres_reader;
+        spec->source = &job->postgres;
+        break;
+    case SOURCE_STREAM:
+        spec->reader = &stream_reader;
+        spec->source = &job->set;
+        break;
+    case SOURCE_COMMAND:
+        spec->reader = &command_reader;
+        spec->source = &job->command.ranges;
+        break;
+    }
+}
+
 /* Runs the pipeline with everything that watches it. */
 static enum status run_pipeline(struct run *run, struct error *error)
 {
@@ -287,16 +305,14 @@ static enum status run_pipeline(struct run *run, struct error *error)
     struct progress_job shown = {
         .table = job->table.name,
         .job = job->ledger.job,
-        .source = job->stream ? job->name : job->source_address.display,
+        .source = job_reads_csv(job) ? job->name : job->source_address.display,
         .target = job->target_address.display,
         .checkpoint = run->path,
         .resumed = job->resumed && job->rows_before > 0,
     };
     struct pipeline_spec spec = {
-        .stream = job->stream,
+        .stream = job->kind == SOURCE_STREAM,
         .inputs = (int32_t)job->input_count,
-        .reader = job->stream ? &stream_reader : &postgres_reader,
-        .source = job->stream ? (void *)&job->set : (void *)&job->postgres,
         .readers = job_readers(job),
         .writer = &append_writer,
         .target = &run->append,
@@ -315,6 +331,7 @@ static enum status run_pipeline(struct run *run, struct error *error)
     };
     enum status status;
 
+    run_set_reader(job, &spec);
     status = progress_start(options->progress, &run->stats, &shown, &progress, error);
     if (status == STATUS_OK)
         status = pipeline_run(&spec, error);
@@ -329,7 +346,7 @@ static void run_hint(const struct run *run, enum status status)
         return;
     log_line(LOG_NOTICE, "what is committed stays; run the same command again to resume (checkpoint file %s)",
              run->path);
-    if (status == STATUS_DATA && run->job.stream)
+    if (status == STATUS_DATA && run->job.kind == SOURCE_STREAM)
         log_line(LOG_NOTICE,
                  "to load a corrected file instead: hyperfill clean --target … --table %s --yes, then run it with "
                  "--overlap replace",
@@ -349,7 +366,7 @@ static enum status run_finish(struct run *run, struct error *error)
 
         error_reset(error);
         status = pg_connect(target, error);
-        if (status == STATUS_OK && run->job.stream && run->job.options->overlap == OVERLAP_REPLACE)
+        if (status == STATUS_OK && run->job.kind == SOURCE_STREAM && run->job.options->overlap == OVERLAP_REPLACE)
             status = job_empty_gaps(&run->job, error);
         if (status == STATUS_OK)
             status = ledger_finish(target, &run->job.ledger, error);
@@ -407,7 +424,7 @@ static enum status run_load(struct run *run, struct error *error)
     if (status == STATUS_OK) {
         /* Sessions have connections of their own; this one would only sit there idle for hours. */
         pg_disconnect(job->target);
-        if (!job->stream)
+        if (job->kind == SOURCE_POSTGRES)
             pg_disconnect(job->source);
         status = run_pipeline(run, error);
     }

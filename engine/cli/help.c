@@ -29,8 +29,9 @@ _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) ==
 /* clang-format off */
 const struct option_entry option_table[] = {
     {"source", "SPEC", JOB, JOB, GROUP_JOB, OPTION_LIST, AT(sources),
-     .help = "where history is: a libpq URI or key=value conninfo, the path of a CSV file, or - for CSV on "
-             "standard input. Several CSV files: give it again, or name a folder or a pattern such as 'data/*.csv'"},
+     .help = "where history is: a libpq URI or key=value conninfo, the path of a CSV file, - for CSV on standard "
+             "input, or exec:COMMAND for the CSV that a shell command prints; one with {from} and {until} in it is run "
+             "for each range. Several CSV files: give it again, or name a folder or a pattern such as 'data/*.csv'"},
     {"target", "CONNINFO", JOB | CLEAN, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(target),
      .help = "the database with the hypertable: a libpq URI or conninfo; PG* variables, .pgpass and services work"},
     {"table", "NAME", JOB | CLEAN | STATUS, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(table),
@@ -53,7 +54,8 @@ const struct option_entry option_table[] = {
     {"from", "TIME", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(from),
      .help = "load rows at or after this time, in the type of the time column"},
     {"until", "TIME", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(until),
-     .help = "load rows before this time, the completion point; a PostgreSQL source needs it"},
+     .help = "load rows before this time, the completion point; a PostgreSQL source needs it, a command for each "
+             "range needs --from, too"},
     {"order", "WHICH", JOB, 0, GROUP_RANGES, OPTION_CHOICE, AT(order), .choices = order_choices,
      .help = "newest or oldest ranges first", .default_text = "newest"},
     {"range-interval", "LENGTH", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(range_interval),
@@ -62,7 +64,7 @@ const struct option_entry option_table[] = {
     {"jobs", "N", JOB, 0, GROUP_SPEED, OPTION_NUMBER, AT(jobs), .min = 1, .max = JOBS_MAX,
      .help = "connections that write to the target", .default_text = "half the processors, at least 2"},
     {"readers", "N", JOB, 0, GROUP_SPEED, OPTION_NUMBER, AT(readers), .min = 1, .max = JOBS_MAX,
-     .help = "connections that read from a PostgreSQL source", .default_text = "as many as --jobs"},
+     .help = "connections that read from a PostgreSQL source, or commands that run at a time", .default_text = "as many as --jobs"},
     {"memory", "SIZE", JOB, 0, GROUP_SPEED, OPTION_SIZE, AT(memory_bytes), .min = 16 * MEBIBYTE, .max = MEBIBYTE << 24,
      .help = "all that may be held in memory, 16MB or more", .default_text = "256MB"},
     {"spill-dir", "DIR", JOB, 0, GROUP_SPEED, OPTION_TEXT, AT(spill_dir),
@@ -168,7 +170,16 @@ static const char run_examples[] =
     "\n"
     "  A compressed, tab-separated file without a header:\n"
     "    zcat metrics.tsv.gz | hyperfill run --source - --no-header \\\n"
-    "        --delimiter '\\t' --target 'host=new dbname=ts' --table metrics\n";
+    "        --delimiter '\\t' --target 'host=new dbname=ts' --table metrics\n"
+    "\n"
+    "  A command for each range, four at a time. {from} and {until} are written as\n"
+    "  the time column's type does; {from:%Y-%m-%d %H:%M:%S} as strftime does, in\n"
+    "  UTC; {from:epoch}, epoch-ms, epoch-us, epoch-ns count since 1970. Braces of\n"
+    "  the command itself are doubled. Its exit status must be 0, or nothing counts:\n"
+    "    hyperfill run --target 'host=new dbname=ts' --table metrics --readers 4 \\\n"
+    "        --from 2025-01-01T00:00Z --until 2026-01-31T00:00Z --timezone UTC \\\n"
+    "        --source \"exec:sqlite3 -csv -header old.db \\\"SELECT * FROM metrics WHERE\n"
+    "        time >= '{from:%F %T}' AND time < '{until:%F %T}'\\\"\"\n";
 
 static const char status_text[] =
     "hyperfill status: show how far a job is, from its checkpoint file\n"

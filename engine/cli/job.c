@@ -27,7 +27,7 @@ static enum status job_timezone(struct job *job, struct error *error)
     int hours = 0, minutes = 0, end = 0;
     char sign = '+', posix[48];
 
-    if (text == NULL || !job->stream)
+    if (text == NULL || !job_reads_csv(job))
         return STATUS_OK;
     if (strcasecmp(text, "UTC") != 0 && strcasecmp(text, "Z") != 0 &&
         (sscanf(text, "%c%2d:%2d%n", &sign, &hours, &minutes, &end) != 3 || text[end] != '\0' || hours > 15 ||
@@ -141,35 +141,45 @@ static enum status job_open_postgres(struct job *job, struct error *error)
     return status;
 }
 
+static enum source_kind source_kind(const struct options *options)
+{
+    if (job_command_given(options))
+        return template_wanted(options->source) ? SOURCE_COMMAND : SOURCE_STREAM;
+    return pg_is_conninfo(options->source) && options->sources.count == 1 ? SOURCE_POSTGRES : SOURCE_STREAM;
+}
+
 enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error)
 {
     enum status status;
 
     *job = (struct job){.options = options, .stop = stop, .source_last = INT64_MIN};
     job->ranges_total = job->rows_total = job->bytes_total = -1;
-    job->stream = !pg_is_conninfo(options->source) || options->sources.count > 1;
-    if (job->stream && options->source_table != NULL)
-        return error_set(error, STATUS_USAGE, "--source-table is for a PostgreSQL source; --source names a CSV file");
-    if (!job->stream && options->dialect_given)
+    job->kind = source_kind(options);
+    if (job_reads_csv(job) && options->source_table != NULL)
+        return error_set(error, STATUS_USAGE, "--source-table is for a PostgreSQL source; --source names a CSV %s",
+                         job_command_given(options) ? "command" : "file");
+    if (!job_reads_csv(job) && options->dialect_given)
         return error_set(error, STATUS_USAGE, "CSV options are for a CSV source; --source names a database");
-    if (!job->stream && options->spill_dir != NULL)
+    if (job->kind != SOURCE_STREAM && options->spill_dir != NULL)
         return error_set(error, STATUS_USAGE,
                          "--spill-dir is for a CSV source that is read front to back; this one is asked for one "
                          "range after the other");
     /* Files first: it costs nothing to find out that they are not there. */
     status = options->spill_dir != NULL ? spill_check(options->spill_dir, error) : STATUS_OK;
-    if (status == STATUS_OK && job->stream)
+    if (status == STATUS_OK && job_reads_csv(job))
         status = job_inputs(job, error);
     if (status == STATUS_OK)
         status = job_timezone(job, error);
     if (status == STATUS_OK)
         status = job_open_target(job, error);
-    if (status == STATUS_OK && !job->stream)
+    if (status == STATUS_OK && job->kind == SOURCE_POSTGRES)
         status = job_open_postgres(job, error);
     if (status == STATUS_OK)
-        status = job_columns(job, error);
-    if (status == STATUS_OK)
         status = job_window(job, error);
+    if (status == STATUS_OK && job->kind == SOURCE_COMMAND)
+        status = job_command_learn(job, error);
+    if (status == STATUS_OK)
+        status = job_columns(job, error);
     if (status == STATUS_OK)
         status = job_fingerprint(job, error);
     if (status == STATUS_OK)
@@ -183,6 +193,7 @@ void job_close(struct job *job)
 {
     for (int i = 0; i < job->text_count; i++)
         free(job->texts[i].value);
+    job_command_close(job);
     job_inputs_reset(job);
     free(job->source_key);
     free(job->fingerprint);
@@ -244,7 +255,7 @@ static enum status job_take_marks(struct job *job, struct error *error)
 /* All inputs share the layout. */
 void job_share_layout(struct job *job)
 {
-    for (size_t i = 0; job->stream && i < job->input_count; i++)
+    for (size_t i = 0; job_reads_csv(job) && i < job->input_count; i++)
         job->set.sources[i].layout = job->layout;
 }
 
@@ -281,7 +292,7 @@ enum status job_read_ledger(struct job *job, struct error *error)
         job->rows_before += job->rows[i].rows;
         job->bytes_before += job->rows[i].bytes;
     }
-    if (status == STATUS_OK && job->stream)
+    if (status == STATUS_OK && job->kind == SOURCE_STREAM)
         status = job_take_marks(job, error);
     job_share_layout(job);
     return status;
@@ -316,7 +327,7 @@ int job_readers(const struct job *job)
 {
     int readers = job->options->readers > 0 ? job->options->readers : job->options->jobs;
 
-    if (job->stream && (size_t)readers > job->input_count)
+    if (job->kind == SOURCE_STREAM && (size_t)readers > job->input_count)
         readers = (int)job->input_count;
     return readers;
 }
@@ -340,7 +351,7 @@ int64_t job_block_memory(const struct job *job)
     int64_t left = job->options->memory_bytes - threads * MEMORY_PER_THREAD;
 
     /* A stream's input buffer may grow to a quarter for a long record; usually it stays at a few MiB. */
-    if (job->stream)
+    if (job->kind == SOURCE_STREAM)
         left -= ((INT64_C(3) + readers) << 20) + decompression_memory(job);
     if (job->options->spill_dir != NULL)
         left -= job->options->jobs * MEMORY_PER_SPILL_READER;

@@ -6,6 +6,7 @@
 
 #include "engine/checkpoint.h"
 #include "engine/cli/options.h"
+#include "readers/command.h"
 #include "readers/postgres.h"
 #include "readers/stream.h"
 #include "writers/append.h"
@@ -28,10 +29,25 @@ struct job_columns {
     char *copy_options;
 };
 
+enum source_kind {
+    SOURCE_POSTGRES, /* addressable, rows as COPY has them */
+    SOURCE_STREAM,   /* CSV, read once: a file, standard input, a command's output */
+    SOURCE_COMMAND,  /* CSV, addressable: a command is run for each range */
+};
+
+/* `exec:COMMAND`; in use if `text` is not NULL. */
+struct job_command {
+    const char *text; /* never shown: it may hold a password */
+    char name[PROCESS_NAME_MAX];
+    struct command_output output; /* SOURCE_STREAM */
+    struct template template;     /* SOURCE_COMMAND, as is what follows */
+    struct command_source ranges;
+};
+
 struct job {
     const struct options *options;
     struct stop *stop;
-    bool stream; /* else PostgreSQL */
+    enum source_kind kind;
     struct pg_address source_address, target_address;
     char *name; /* of the source, for people */
     struct pg_setting source_settings[JOB_SETTINGS_MAX], target_settings[JOB_SETTINGS_MAX];
@@ -41,13 +57,14 @@ struct job {
     struct pg *source, *target; /* for planning; sessions have their own */
     struct table source_table, table;
     struct postgres_source postgres;
-    struct stream_set set;       /* the inputs of a stream */
+    struct stream_set set;       /* the inputs of a stream; of SOURCE_COMMAND what each run prints */
     char **paths;                /* of them; "-" is standard input */
     struct stream_mark **marks;  /* of each of them */
     struct append_input *inputs; /* how writers see them; a PostgreSQL source is one input */
     struct job_columns *columns; /* of each of them */
     size_t input_count;
     bool rereadable; /* all inputs can be read twice */
+    struct job_command command;
     struct range window;
     char *source_key; /* which source it is, however far: finds rival jobs */
     struct job_text texts[JOB_TEXTS_MAX];
@@ -108,6 +125,30 @@ MUST_CHECK enum status job_columns(struct job *job, struct error *error);
 MUST_CHECK enum status job_window(struct job *job, struct error *error);
 MUST_CHECK enum status job_layout(struct job *job, struct error *error);
 MUST_CHECK enum status job_fingerprint(struct job *job, struct error *error);
+
+/* Whether the source gives CSV: a stream, or a command for each range. */
+static inline bool job_reads_csv(const struct job *job)
+{
+    return job->kind != SOURCE_POSTGRES;
+}
+
+/* --- job_command.c --- */
+
+bool job_command_given(const struct options *options);
+
+/* Starts the command of a stream and reads its header; of one that is run for each range, reads the places. */
+MUST_CHECK enum status job_command_open(struct job *job, struct error *error);
+void job_command_close(struct job *job);
+
+/* SOURCE_COMMAND, once table and window are known: all ranges can be asked for, and what the columns are. */
+MUST_CHECK enum status job_command_learn(struct job *job, struct error *error);
+
+/* All ranges of the layout, oldest first; the caller frees *tasks, also after a failure. */
+MUST_CHECK enum status job_command_ranges(const struct job *job, struct task **tasks, size_t *count,
+                                          struct error *error);
+
+/* The command's name and the hash of its text. */
+void job_command_key(const struct job *job, char *text, size_t size);
 
 /* Blocks get what is left of --memory once buffers of the threads are counted. */
 int64_t job_block_memory(const struct job *job);

@@ -69,7 +69,7 @@ static void hint_columns(const struct table *table, struct error *error)
 
 static enum status missing_in_target(const struct job *job, size_t input, const char *name, struct error *error)
 {
-    bool from_header = job->stream && job->options->columns == NULL;
+    bool from_header = job_reads_csv(job) && job->options->columns == NULL;
 
     error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", job->table.sql, name);
     if (from_header)
@@ -104,7 +104,7 @@ static enum status columns_check(const struct job *job, size_t input, struct err
         for (int j = 0; j < i; j++)
             if (strcmp(columns->names[j], columns->names[i]) == 0)
                 return error_set(error, STATUS_USAGE, "column \"%s\" is named twice", columns->names[i]);
-        if (!job->stream && table_find_column(&job->source_table, columns->names[i]) == NULL)
+        if (!job_reads_csv(job) && table_find_column(&job->source_table, columns->names[i]) == NULL)
             return missing_in_source(job, columns->names[i], error);
     }
     return STATUS_OK;
@@ -204,7 +204,7 @@ static char *copy_options_text(const struct dialect *dialect)
 static enum status columns_find(struct job *job, size_t input, struct error *error)
 {
     struct job_columns *columns = &job->columns[input];
-    const struct stream_source *source = job->stream ? &job->set.sources[input] : NULL;
+    const struct stream_source *source = job_reads_csv(job) ? &job->set.sources[input] : NULL;
     enum status status = STATUS_OK;
 
     if (job->options->columns != NULL)
@@ -236,7 +236,7 @@ static enum status find_time(const struct job *job, size_t input, int *time_inde
     return error_set(error, STATUS_USAGE, "the time column \"%s\" is not among the columns to load (%s)",
                      job->table.time_name,
                      job->options->columns != NULL ? "--columns"
-                     : job->stream                 ? job->set.sources[input].name
+                     : job_reads_csv(job)          ? job->set.sources[input].name
                                                    : job->source_table.sql);
 }
 
@@ -298,10 +298,12 @@ enum status job_columns(struct job *job, struct error *error)
 {
     enum status status = STATUS_OK;
 
-    if (!job->stream)
+    if (!job_reads_csv(job))
         return postgres_columns(job, error);
     for (size_t i = 0; i < job->input_count && status == STATUS_OK; i++)
         status = stream_columns(job, i, error);
+    job->command.ranges.column_count = job->columns[0].count;
+    job->command.ranges.readers = job_readers(job);
     return status;
 }
 
@@ -337,7 +339,8 @@ static enum status window_end(const struct job *job, const char *option, const c
 /* A completion point that is still to come: what is written after its range was read is missed. */
 static void warn_of_future(const struct job *job)
 {
-    if (job->stream || time_type_is_integer(job->table.time.type) || job->window.hi <= (int64_t)time(NULL) * 1000000)
+    if (job->kind == SOURCE_STREAM || time_type_is_integer(job->table.time.type) ||
+        job->window.hi <= (int64_t)time(NULL) * 1000000)
         return;
     log_line(LOG_WARNING,
              "--until %s lies in the future: rows that the source gets after their range was read are not moved",
@@ -350,7 +353,7 @@ enum status job_window(struct job *job, struct error *error)
     enum status status;
 
     job->window = (struct range){INT64_MIN, INT64_MAX};
-    if (!job->stream && options->until == NULL)
+    if (job->kind != SOURCE_STREAM && options->until == NULL)
         return error_set(error, STATUS_USAGE,
                          "--until is missing: the completion point before which rows are moved. Writes to both "
                          "databases must have begun before it");

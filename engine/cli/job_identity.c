@@ -122,7 +122,13 @@ enum status job_fingerprint(struct job *job, struct error *error)
     XXH128_hash_t hash;
     char id[33];
 
-    if (job->stream) {
+    if (job_command_given(job->options)) {
+        char key[PROCESS_NAME_MAX + 64];
+
+        job_command_key(job, key, sizeof key);
+        text_add(job, "source", strdup(key));
+        job->source_key = strdup(key);
+    } else if (job->kind == SOURCE_STREAM) {
         char *inputs = NULL;
         enum status status = inputs_text(job, &inputs, error);
 
@@ -139,7 +145,7 @@ enum status job_fingerprint(struct job *job, struct error *error)
     text_add(job, "time", time_text(job));
     text_add(job, "from", bound_text(job, job->window.lo));
     text_add(job, "until", bound_text(job, job->window.hi));
-    text_add(job, "dialect", job->stream ? dialect_text(job) : strdup("postgresql"));
+    text_add(job, "dialect", job_reads_csv(job) ? dialect_text(job) : strdup("postgresql"));
     for (int i = 0; i < job->text_count; i++)
         sql_add(&lines, "%s=%s\n", job->texts[i].key, job->texts[i].value);
     job->fingerprint = lines.text;

@@ -143,9 +143,15 @@ static enum status find_inputs(struct job *job, struct error *error)
     const struct text_list *sources = &job->options->sources;
     enum status status = STATUS_OK;
 
+    /* The text of a command is no path, and is kept to itself. */
+    if (job_command_given(job->options) && sources->count == 1)
+        return path_add(job, "exec", error);
+
     for (int i = 0; i < sources->count && status == STATUS_OK; i++) {
         if (pg_is_conninfo(sources->items[i]))
             return error_set(error, STATUS_USAGE, "--source: a database cannot be one of several sources");
+        if (strncmp(sources->items[i], "exec:", 5) == 0)
+            return error_set(error, STATUS_USAGE, "--source: a command cannot be one of several sources");
         status = source_add(job, sources->items[i], error);
     }
     if (status != STATUS_OK)
@@ -244,7 +250,8 @@ enum status job_inputs(struct job *job, struct error *error)
     job->set.count = count;
     job->rereadable = true;
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
-        status = stream_open(&job->set.sources[i], error);
+        status =
+            job_command_given(job->options) ? job_command_open(job, error) : stream_open(&job->set.sources[i], error);
         job->rereadable = job->rereadable && job->set.sources[i].seekable;
     }
     if (status == STATUS_OK)

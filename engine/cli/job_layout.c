@@ -142,6 +142,19 @@ static enum status stream_density(struct job *job, double *density, int64_t *wan
     return STATUS_OK;
 }
 
+static enum status density_of(struct job *job, double *density, int64_t *wanted, struct error *error)
+{
+    switch (job->kind) {
+    case SOURCE_POSTGRES: return postgres_density(job, density, wanted, error);
+    case SOURCE_STREAM: return stream_density(job, density, wanted, error);
+    case SOURCE_COMMAND: break;
+    }
+    /* Nobody knows. */
+    *density = 0;
+    *wanted = INT64_MAX;
+    return STATUS_OK;
+}
+
 /* The most common length among the cells, as partitions have no interval of their own. */
 static int64_t usual_cell(const struct table *table)
 {
@@ -183,8 +196,7 @@ enum status job_layout(struct job *job, struct error *error)
     if (options->range_interval != NULL && !time_interval_parse(type, options->range_interval, &asked))
         return error_set(error, STATUS_USAGE, "--range-interval %s cannot be read: write %s", options->range_interval,
                          time_type_is_integer(type) ? "a whole number in the unit of the column" : "6h, 1d or 30m");
-    status =
-        job->stream ? stream_density(job, &density, &wanted, error) : postgres_density(job, &density, &wanted, error);
+    status = density_of(job, &density, &wanted, error);
     if (status != STATUS_OK)
         return status;
     if (density > 0 && wanted < INT64_MAX)

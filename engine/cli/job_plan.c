@@ -20,16 +20,23 @@ static bool is_committed(const struct job *job, int64_t lo)
     return low < job->row_count && job->rows[low].range.lo == lo;
 }
 
+static enum status all_tasks(struct job *job, struct error *error)
+{
+    if (job->kind == SOURCE_COMMAND)
+        return job_command_ranges(job, &job->tasks, &job->task_count, error);
+    return postgres_plan(job->source, &job->source_table, job->layout, &job->tasks, &job->task_count, &job->source_last,
+                         error);
+}
+
 /* Drops what is done and puts the rest in the order of work. */
-static enum status plan_postgres(struct job *job, struct error *error)
+static enum status plan_tasks(struct job *job, struct error *error)
 {
     size_t left = 0;
     enum status status;
 
     free(job->tasks);
     job->tasks = NULL;
-    status = postgres_plan(job->source, &job->source_table, job->layout, &job->tasks, &job->task_count,
-                           &job->source_last, error);
+    status = all_tasks(job, error);
     if (status != STATUS_OK)
         return status;
     job->ranges_total = (int64_t)job->task_count;
@@ -109,7 +116,7 @@ static enum status uncommitted_ranges(struct job *job, struct range **ranges, si
     size_t left = 0;
     enum status status;
 
-    if (job->stream) {
+    if (job->kind == SOURCE_STREAM) {
         status = ranges_of_inputs(job, ranges, count, error);
         for (size_t i = 0; status == STATUS_OK && i < *count; i++)
             if (!is_committed(job, (*ranges)[i].lo))
@@ -161,7 +168,8 @@ static enum status add_gaps(const struct job *job, struct range **ranges, size_t
     struct range *all;
     size_t total = 0;
 
-    if (!job->stream || job->resumed || job->options->overlap != OVERLAP_REPLACE || job->window.hi == INT64_MAX)
+    if (job->kind != SOURCE_STREAM || job->resumed || job->options->overlap != OVERLAP_REPLACE ||
+        job->window.hi == INT64_MAX)
         return STATUS_OK;
     all = calloc(*count * 2 + 1, sizeof *all);
     if (all == NULL)
@@ -187,7 +195,7 @@ static enum status plan_overlap(struct job *job, struct error *error)
     status = overlap_any(job->target, &job->table, job->window, &any, error);
     if (status != STATUS_OK || !any)
         return status;
-    if (job->stream && !job->rereadable) {
+    if (job->kind == SOURCE_STREAM && !job->rereadable) {
         /* It cannot be known which ranges will come. A resumed job leaves it to the check before each range's first
          * piece. */
         if (job->resumed)
@@ -207,8 +215,8 @@ enum status job_plan(struct job *job, struct error *error)
 {
     enum status status = job_check_privileges(job, error);
 
-    if (status == STATUS_OK && !job->stream)
-        status = plan_postgres(job, error);
+    if (status == STATUS_OK && job->kind != SOURCE_STREAM)
+        status = plan_tasks(job, error);
     job->overlap = (struct overlap_report){0};
     if (status == STATUS_OK && job->options->overlap != OVERLAP_KEEP)
         status = plan_overlap(job, error);
