@@ -9,7 +9,8 @@
 
 #define SHOWN_MAX 200
 
-int64_t locate_context_line(const char *context, const char *table_name)
+/* Where the context of COPY of this table has its first number; NULL if there is none. */
+static const char *context_digits(const char *context, const char *table_name)
 {
     static const char copy[] = "COPY ";
     size_t name_size = strlen(table_name);
@@ -23,31 +24,57 @@ int64_t locate_context_line(const char *context, const char *table_name)
         digits = name + name_size;
         if (*digits == '"')
             digits++;
-        if (*digits != ',')
-            continue;
-        digits += strcspn(digits, "0123456789\n");
-        return strtoll(digits, NULL, 10);
+        if (*digits == ',')
+            return digits + strcspn(digits, "0123456789\n");
     }
-    return 0;
+    return NULL;
+}
+
+int64_t locate_context_line(const char *context, const char *table_name)
+{
+    const char *digits = context_digits(context, table_name);
+
+    return digits != NULL ? strtoll(digits, NULL, 10) : 0;
+}
+
+const char *locate_context_column(const char *context, const struct table *table)
+{
+    const char *at = context_digits(context, table->name);
+
+    if (at == NULL)
+        return "";
+    at += strspn(at, "0123456789");
+    /* ", column NAME: ", with the word in the server's language. */
+    if (strncmp(at, ", ", 2) != 0 || (at = strchr(at + 2, ' ')) == NULL)
+        return "";
+    at++;
+    for (size_t i = 0; i < table->column_count; i++) {
+        const char *name = table->columns[i].name;
+        size_t size = strlen(name);
+
+        if (strncmp(at, name, size) == 0 && (at[size] == ':' || at[size] == '\n' || at[size] == '\0'))
+            return name;
+    }
+    return "";
 }
 
 /* Escapes what a terminal must not see; all but ASCII where the server has found bytes that are no characters. */
-static void add_shown(struct error *error, const struct record *record)
+void locate_show(struct error *error, const char *record, size_t record_size)
 {
     char text[4 * SHOWN_MAX + 1] = "";
     bool ascii_only = strcmp(error->sqlstate, "22021") == 0;
-    size_t size = record_text_size(record->text, record->size), used = 0;
+    size_t size = record_text_size(record, record_size), used = 0;
     bool cut = size > SHOWN_MAX;
 
     if (cut)
         size = SHOWN_MAX;
     /* Not half a character (UTF-8). */
-    while (cut && size > 0 && ((unsigned char)record->text[size - 1] & 0xc0) == 0x80)
+    while (cut && size > 0 && ((unsigned char)record[size - 1] & 0xc0) == 0x80)
         size--;
-    if (cut && size > 0 && (unsigned char)record->text[size - 1] >= 0xc0)
+    if (cut && size > 0 && (unsigned char)record[size - 1] >= 0xc0)
         size--;
     for (size_t i = 0; i < size; i++) {
-        unsigned char byte = (unsigned char)record->text[i];
+        unsigned char byte = (unsigned char)record[i];
 
         if (byte < ' ' || byte == 0x7f || (byte >= 0x80 && ascii_only))
             used += (size_t)snprintf(text + used, sizeof text - used, "\\x%02x", byte);
@@ -76,7 +103,7 @@ void locate_record(struct append_session *session, struct piece *piece, int64_t 
     if (found) {
         error->line = record.line;
         error->offset = record.offset;
-        add_shown(error, &record);
+        locate_show(error, record.text, record.size);
     }
     records_reset(&records);
 }

@@ -153,6 +153,7 @@ static enum status job_open_csv(struct job *job, struct error *error)
         .header = options->header,
     };
     job->csv.memory_bytes = options->memory_bytes;
+    job->csv.reject = options->on_bad_row == BAD_ROW_REJECT;
     return stream_open(&job->csv, error);
 }
 
@@ -281,6 +282,9 @@ enum status job_read_ledger(struct job *job, struct error *error)
     }
     if (status == STATUS_OK && job->stream)
         status = job_take_marks(job, error);
+    /* From here on these are ranges of time; they are sorted, so what is none comes last. */
+    while (job->row_count > 0 && range_is_rejects(job->rows[job->row_count - 1].range))
+        job->row_count--;
     job->csv.layout = job->layout;
     return status;
 }

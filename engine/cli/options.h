@@ -10,9 +10,19 @@
 
 #include "engine/error.h"
 
-enum command { COMMAND_NONE, COMMAND_PLAN, COMMAND_RUN, COMMAND_STATUS, COMMAND_CLEAN, COMMAND_HELP, COMMAND_VERSION };
+enum command {
+    COMMAND_NONE,
+    COMMAND_PLAN,
+    COMMAND_RUN,
+    COMMAND_STATUS,
+    COMMAND_CLEAN,
+    COMMAND_REPLAY,
+    COMMAND_HELP,
+    COMMAND_VERSION
+};
 enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
+enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
 
 /* Texts are borrowed from argv, NULL where not given, except where a default is named. */
@@ -37,6 +47,11 @@ struct options {
     int64_t retry_seconds;     /* default 300: how long a transient failure is retried */
     enum order order;
     enum overlap overlap;
+    enum bad_row on_bad_row;
+    const char *max_rejects_text; /* as given */
+    int64_t max_rejects;          /* default 1000; -1: the percentage counts */
+    double max_rejects_percent;   /* of the rows seen */
+    const char *reject_file;      /* NULL: hyperfill-<table>.rejects */
     enum progress_mode progress;
     bool yes;
     bool json;    /* status --json */

@@ -179,7 +179,7 @@ static void test_names_refused(void **state)
     assert_refused("unknown option --; see hyperfill help run", "run", "--");
     assert_refused("unknown command rum; did you mean run?", "rum");
     assert_refused("unknown command statsu; did you mean status?", "help", "statsu");
-    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, help", "frobnicate");
+    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, help", "frobnicate");
     assert_refused("--json is no option of run; it belongs to status", "run", JOB, "--json");
     assert_refused("--jobs is no option of status; it belongs to plan, run", "status", "--jobs", "2");
     assert_refused("--jobs comes before the command; write hyperfill COMMAND --jobs, such as hyperfill run", "--jobs",
