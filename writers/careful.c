@@ -144,7 +144,8 @@ static enum status reject_record(struct careful *careful, const char *text, size
     count_rows(session->target, careful->count, 0, 1);
     if (append_target_exceeds(careful->target, atomic_load(&session->target->rejects), rows_seen(careful), false))
         return refuse(careful, &reject, error);
-    return reject_add(session->pg, careful->target->ledger, &careful->batch, &reject, error);
+    reject_add(session->pg, careful->target->ledger, &careful->batch, &reject);
+    return STATUS_OK;
 }
 
 /* ---- Segments ---- */
@@ -279,6 +280,20 @@ static enum status settle(struct careful *careful, int first, int count, struct 
     return status;
 }
 
+/* Between segments, and in no savepoint: with one that is rolled back the rejects would be gone. */
+static enum status flush_rejects(struct careful *careful, struct error *error)
+{
+    struct pg *pg = careful->session->pg;
+    enum status status;
+
+    if (!reject_is_full(&careful->batch))
+        return STATUS_OK;
+    status = pg_run(pg, "RELEASE SAVEPOINT hyperfill", NULL, error);
+    if (status == STATUS_OK)
+        status = reject_flush(pg, &careful->batch, error);
+    return status == STATUS_OK ? pg_run(pg, "SAVEPOINT hyperfill", NULL, error) : status;
+}
+
 static enum status write_segments(struct careful *careful, struct error *error)
 {
     enum status status =
@@ -295,7 +310,11 @@ static enum status write_segments(struct careful *careful, struct error *error)
             careful->limit *= 2;
         else if (careful->count->rejects > rejects && careful->limit > SEGMENT_MIN)
             careful->limit /= 2;
+        if (status == STATUS_OK)
+            status = flush_rejects(careful, error);
     }
+    if (status == STATUS_OK)
+        status = pg_run(careful->session->pg, "RELEASE SAVEPOINT hyperfill", NULL, error);
     return status;
 }
 
@@ -350,6 +369,8 @@ static enum status reject_all(struct careful *careful, struct error *error)
         careful->input->explain(careful->input->context, record.text, record.size, &careful->reason);
         snprintf(careful->column, sizeof careful->column, "%s", careful->target->table->time_name);
         status = reject_record(careful, record.text, record.size, record.offset, record.line, error);
+        if (status == STATUS_OK && reject_is_full(&careful->batch))
+            status = reject_flush(careful->session->pg, &careful->batch, error);
     }
     return status;
 }

@@ -65,8 +65,7 @@ static void add_hex(struct sql *sql, const char *bytes, size_t size)
     }
 }
 
-enum status reject_add(struct pg *pg, const struct ledger *ledger, struct reject_batch *batch,
-                       const struct reject *reject, struct error *error)
+void reject_add(struct pg *pg, const struct ledger *ledger, struct reject_batch *batch, const struct reject *reject)
 {
     struct sql *sql = &batch->sql;
 
@@ -85,7 +84,11 @@ enum status reject_add(struct pg *pg, const struct ledger *ledger, struct reject
     sql_add(sql, ", decode('");
     add_hex(sql, reject->record, reject->size);
     sql_add(sql, "', 'hex'))");
-    return sql->size >= BATCH_SIZE ? reject_flush(pg, batch, error) : STATUS_OK;
+}
+
+bool reject_is_full(const struct reject_batch *batch)
+{
+    return batch->sql.size >= BATCH_SIZE;
 }
 
 enum status reject_flush(struct pg *pg, struct reject_batch *batch, struct error *error)

@@ -26,13 +26,16 @@ struct reject {
     size_t size;
 };
 
-/* Rejects on their way into the table; sent when they are many, or by reject_flush before the commit. Start with {0}.
- */
+/* Rejects on their way into the table. Start with {0}. */
 struct reject_batch {
     struct sql sql;
 };
-MUST_CHECK enum status reject_add(struct pg *pg, const struct ledger *ledger, struct reject_batch *batch,
-                                  const struct reject *reject, struct error *error);
+void reject_add(struct pg *pg, const struct ledger *ledger, struct reject_batch *batch, const struct reject *reject);
+
+/* Whether they are so many that they should be sent. */
+bool reject_is_full(const struct reject_batch *batch);
+
+/* Sends them: where it is called decides which savepoint they belong to. */
 MUST_CHECK enum status reject_flush(struct pg *pg, struct reject_batch *batch, struct error *error);
 void reject_batch_reset(struct reject_batch *batch);
 
