@@ -341,6 +341,8 @@ static enum status careful_run(struct append_session *session, struct piece *pie
     status = run(careful, error);
     if (status == STATUS_OK)
         status = reject_flush(session->pg, &careful->batch, error);
+    if (status == STATUS_OK)
+        status = reject_verify(session->pg, session->target->ledger, careful->spec, count->rejects, error);
     *source_failed = careful->records.source_failed;
     reject_batch_reset(&careful->batch);
     records_reset(&careful->records);

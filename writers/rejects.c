@@ -112,6 +112,29 @@ void reject_batch_reset(struct reject_batch *batch)
     sql_reset(&batch->sql);
 }
 
+enum status reject_verify(struct pg *pg, const struct ledger *ledger, const struct piece_spec *piece, int64_t count,
+                          struct error *error)
+{
+    struct sql sql = {0};
+    char *stored = NULL;
+    enum status status;
+
+    sql_add(&sql, "SELECT count(*) FROM %s WHERE job = '%s' AND input = %" PRId32 " AND lo = '%" PRId64 "'",
+            ledger->reject_table, ledger->job, piece->input, piece->place.range.lo);
+    /* Offsets of an addressable source are those in the text of its only piece of the range. */
+    if (piece->replayable)
+        sql_add(&sql, " AND \"offset\" >= '%" PRId64 "' AND \"offset\" < '%" PRId64 "'", piece->begin, piece->end);
+    status = pg_value(pg, sql.text, &stored, error);
+    sql_reset(&sql);
+    if (status == STATUS_OK && strtoll(stored, NULL, 10) != count)
+        status = error_set(error, STATUS_SERVER,
+                           "%" PRId64 " rows were rejected and %s has %s of them; all was rolled back. Has it triggers"
+                           " or rules?",
+                           count, ledger->reject_table, stored);
+    free(stored);
+    return status;
+}
+
 enum status reject_count(struct pg *pg, const struct ledger *ledger, int64_t *all, int64_t *open, struct error *error)
 {
     PGresult *result;

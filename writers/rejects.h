@@ -39,6 +39,10 @@ bool reject_is_full(const struct reject_batch *batch);
 MUST_CHECK enum status reject_flush(struct pg *pg, struct reject_batch *batch, struct error *error);
 void reject_batch_reset(struct reject_batch *batch);
 
+/* STATUS_SERVER unless the table has so many rejects of the piece: the last look before it is committed. */
+MUST_CHECK enum status reject_verify(struct pg *pg, const struct ledger *ledger, const struct piece_spec *piece,
+                                     int64_t count, struct error *error);
+
 /* Of the job: all, and those that were not replayed. Both 0 where the ledger has no table of rejects. */
 MUST_CHECK enum status reject_count(struct pg *pg, const struct ledger *ledger, int64_t *all, int64_t *open,
                                     struct error *error);

@@ -120,6 +120,12 @@ static enum status replay_job(struct replaying *replaying, struct error *error)
         return error_set(error, STATUS_USAGE,
                          "the ledger in the target knows no job of these options: give those of the run whose rows were"
                          " rejected");
+    /* A row whose time was corrected may be of a range that is still to come, and would be taken for another's there.
+     */
+    if (!job->finished)
+        return error_set(error, STATUS_USAGE,
+                         "the job is not complete: run it to its end first, with a higher --max-rejects if that has"
+                         " stopped it");
     status = reject_files_name(&rejects->files, job->options, error);
     if (status == STATUS_OK)
         status = reject_files_read(&rejects->files, job->ledger.job, job->stream ? dialect->quote : '"',
