@@ -1,8 +1,7 @@
 """Bad rows: the good ones are loaded exactly once, the bad ones are set aside byte for byte, and loaded once they are mended."""
 
 import csv
-import re
-import shutil
+import json
 import signal
 import time
 
@@ -301,8 +300,6 @@ def test_the_limit_is_of_the_whole_job(table):
 
 
 def test_json_and_summary(table):
-    import json
-
     table.write(good(1), BAD["CHECK"][0], BAD["bad time"][0])
     events = [json.loads(line) for line in table.run("--progress", "json").stdout.splitlines()]
     (summary,) = [event for event in events if event["event"] == "summary"]
@@ -453,21 +450,62 @@ def test_replay_with_a_commit_in_doubt(table, proxy, servers):
     assert table.count() == 5
 
 
-# ---- Killed, and many
+# ---- Killed, cut off, and many
 
 
-def test_killed_at_random_moments(hypertable, chance):
-    """kill -9 with bad rows of many kinds: table, ledger and files are exact in the end."""
-    rows, bad, seen = 200_000, [], set()
-    with open(hypertable.hyperfill.folder / "f.csv", "wb") as file:
+def write_many(table, chance, rows):
+    """Good rows of five days in turns, with a bad one of some kind after each hundredth; returns the bad ones."""
+    bad = []
+    with open(table.hyperfill.folder / "f.csv", "wb") as file:
         file.write(HEADER)
         for number in range(rows):
             file.write(good(number // 5, day=1 + number % 5))
             if chance.random() < 0.01:
-                record = chance.choice(list(BAD.values()))[0]
-                bad.append(record)
-                file.write(record)
-    hits = 0
+                bad.append(chance.choice(list(BAD.values()))[0])
+                file.write(bad[-1])
+    return bad
+
+
+def test_connections_cut(table, proxy, chance):
+    """Connections that are lost at random, and answers to commits: careful pieces too are tried again, and stay exact."""
+    rows = 60_000
+    bad = write_many(table, chance, rows)
+    line = proxy(table.database.server)
+    arguments = table.arguments("f.csv", "--on-bad-row", "reject", "--max-rejects", "5%", "--memory", "16MB", "--jobs", "2")
+    arguments[arguments.index("--target") + 1] = line.conninfo(table.database)
+    line.cut_after(2_000_000, times=12, bytes_min=200_000)
+    line.lose_commit_answer(5)
+    table.hyperfill.start("run", *arguments).wait(check=REJECTS)
+    print(f"{line.cut_count} cuts, {line.lost_answer_count} lost answers")
+    assert line.cut_count > 0 and line.lost_answer_count == 1
+    assert table.count() == rows
+    table.check_rejects(bad)
+
+
+def test_a_role_that_may_not_make_the_table_of_rejects(plain):
+    """A ledger of an earlier version, made by somebody else: told with what to grant; without rejects it is of use as it is."""
+    plain.write(good(1))
+    plain.run(check=0)
+    plain.database.execute(
+        """DROP TABLE hyperfill.reject; DELETE FROM hyperfill.job; DELETE FROM hyperfill.piece; TRUNCATE m;
+        DROP ROLE IF EXISTS loader; CREATE ROLE loader LOGIN;
+        GRANT USAGE ON SCHEMA hyperfill TO loader; GRANT ALL ON hyperfill.job, hyperfill.piece, m TO loader"""
+    )
+    arguments = plain.arguments()
+    arguments[arguments.index("--target") + 1] += " user=loader"
+    try:
+        result = plain.hyperfill.start("run", *arguments, "--on-bad-row", "reject").wait(check=4)
+        assert "reject" in result.stderr and "GRANT" in result.stderr
+        plain.hyperfill.start("run", *arguments).wait(check=0)
+        assert plain.count() == 1
+    finally:
+        plain.database.execute("DROP OWNED BY loader; DROP ROLE loader")
+
+
+def test_killed_at_random_moments(hypertable, chance):
+    """kill -9 with bad rows of many kinds: table, ledger and files are exact in the end."""
+    rows, hits, seen = 200_000, 0, set()
+    bad = write_many(hypertable, chance, rows)
     more = ["--max-rejects", "5%", "--memory", "16MB", "--jobs", "2"]
     arguments = hypertable.arguments("f.csv", "--on-bad-row", "reject", *more)
     while hits < 8:
