@@ -155,13 +155,13 @@ static enum status heed_overlap(struct attempt *attempt, struct error *error)
     return STATUS_OK;
 }
 
-enum status append_copy_begin(struct append_session *session, const struct append_input *input, struct error *error)
+enum status append_copy_begin(struct append_session *session, const struct append_input *input, const char *options,
+                              struct error *error)
 {
     struct sql sql = {0};
     enum status status;
 
-    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", session->target->table->sql, input->column_list,
-            input->copy_options);
+    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", session->target->table->sql, input->column_list, options);
     status = pg_copy_in_begin(session->pg, sql.text, error);
     sql_reset(&sql);
     return status;
@@ -198,7 +198,8 @@ static enum status send_text(struct attempt *attempt, struct error *error)
 static enum status copy_piece(struct attempt *attempt, int64_t *rows, struct error *error)
 {
     struct append_session *session = attempt->session;
-    enum status status = append_copy_begin(session, append_input_of(session, attempt->piece), error);
+    const struct append_input *input = append_input_of(session, attempt->piece);
+    enum status status = append_copy_begin(session, input, input->copy_options, error);
 
     if (status != STATUS_OK)
         return status;

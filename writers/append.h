@@ -23,7 +23,8 @@ enum overlap_rule { OVERLAP_RULE_ERROR, OVERLAP_RULE_REPLACE, OVERLAP_RULE_KEEP 
 struct append_input {
     const char *name;         /* for messages: file name, "standard input", or the source table */
     const char *column_list;  /* quoted, comma separated: the order of the CSV fields */
-    const char *copy_options; /* "FORMAT csv, DELIMITER ';', …" */
+    const char *copy_options; /* "FORMAT csv, DELIMITER ';', …", or binary */
+    const char *csv_options;  /* of pieces that are written carefully, and of replayed records: never binary */
     char quote, escape;       /* to find records in the text of a piece */
     /* Says why the reader could not route a record, in the error's text and SQLSTATE; NULL where it always can. */
     void (*explain)(const void *context, const char *record, size_t size, struct error *error);

@@ -17,9 +17,10 @@ struct append_session {
 /* The input of a piece. */
 const struct append_input *append_input_of(const struct append_session *session, const struct piece *piece);
 
-/* COPY of rows of this input: the only places where text goes to it. Ended by pg_copy_in_end. */
+/* COPY of rows of this input, with these of its options: the only places where text goes to it. Ended by
+ * pg_copy_in_end. */
 MUST_CHECK enum status append_copy_begin(struct append_session *session, const struct append_input *input,
-                                         struct error *error);
+                                         const char *options, struct error *error);
 MUST_CHECK enum status append_copy_send(struct append_session *session, const char *text, size_t size,
                                         struct error *error);
 

@@ -119,8 +119,10 @@ static enum status refuse(struct careful *careful, const struct reject *reject, 
     snprintf(error->sqlstate, sizeof error->sqlstate, "%.5s", reject->sqlstate);
     error->line = reject->line;
     error->offset = reject->key.offset;
-    error_set(error, STATUS_DATA, "more rows are bad than --max-rejects %s allows; the last one: %s", limit,
-              reject->reason);
+    error_set(
+        error, STATUS_DATA,
+        "more rows are bad than --max-rejects %s allows: with a higher one the job goes on from here. The last one: %s",
+        limit, reject->reason);
     locate_show(error, reject->record, reject->size);
     return error->status;
 }
@@ -190,7 +192,7 @@ static enum status copy_held(struct careful *careful, int first, int count, stru
 {
     struct append_session *session = careful->session;
     const struct held *begin = &careful->held[first], *last = &careful->held[first + count - 1];
-    enum status status = append_copy_begin(session, careful->input, error);
+    enum status status = append_copy_begin(session, careful->input, careful->input->csv_options, error);
     int64_t rows = 0;
 
     if (status == STATUS_OK)

@@ -403,8 +403,9 @@ enum status ledger_clean(struct pg *pg, const struct ledger *ledger, const struc
     if (status != STATUS_OK || !found.tables)
         return status;
     /* The lock on the tables keeps others from registering between the look and the drop. */
-    status = pg_runf(pg, NULL, error, "%s%s; LOCK TABLE %s, %s IN SHARE ROW EXCLUSIVE MODE", begin_sql, LEDGER_LOCK,
-                     ledger->job_table, ledger->piece_table);
+    status = pg_runf(pg, NULL, error, "%s%s; LOCK TABLE %s, %s%s%s IN SHARE ROW EXCLUSIVE MODE", begin_sql, LEDGER_LOCK,
+                     ledger->job_table, ledger->piece_table, found.rejects ? ", " : "",
+                     found.rejects ? ledger->reject_table : "");
     if (status == STATUS_OK)
         status = forget(pg, ledger, table, all, found.rejects, cleaning, error);
     if (status == STATUS_OK)

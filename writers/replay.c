@@ -18,7 +18,7 @@ static enum status copy_input(struct pg *pg, const struct append_target *target,
     int64_t sent = 0, stored = 0;
     enum status status;
 
-    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", target->table->sql, of->column_list, of->copy_options);
+    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", target->table->sql, of->column_list, of->csv_options);
     status = pg_copy_in_begin(pg, sql.text, error);
     sql_reset(&sql);
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {

@@ -80,7 +80,7 @@ static enum status replay_records(struct replaying *replaying, struct replay_cou
     struct append_input input = {
         .name = job->stream ? job->csv.name : job->source_table.sql,
         .column_list = job->column_list,
-        .copy_options = job->copy_options,
+        .csv_options = job->csv_options,
     };
     struct append_target target = {.ledger = &job->ledger, .table = &job->table, .inputs = &input, .input_count = 1};
     struct error bad;

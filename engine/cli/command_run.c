@@ -295,16 +295,12 @@ static enum status run_pipeline(struct run *run, struct error *error)
 /* What to do now. */
 static void run_hint(const struct run *run, enum status status)
 {
-    const struct append_target *target = &run->append;
-
     if (status == STATUS_OK || status == STATUS_REJECTS)
         return;
     log_line(LOG_NOTICE, "what is committed stays; run the same command again to resume (checkpoint file %s)",
              run->path);
-    if (status == STATUS_DATA && !target->reject)
+    if (status == STATUS_DATA && !run->append.reject)
         log_line(LOG_NOTICE, "with --on-bad-row reject it sets bad rows aside and goes on");
-    else if (status == STATUS_DATA && atomic_load(&run->append.rejects) > 0)
-        log_line(LOG_NOTICE, "with a higher --max-rejects it goes on");
     if (status == STATUS_DATA && run->job.stream)
         log_line(LOG_NOTICE,
                  "to load a corrected file instead: hyperfill clean --target … --table %s --yes, then run it with "
@@ -319,8 +315,10 @@ static enum status run_judge_rejects(struct run *run, struct error *error)
 
     if (rejects == 0 || !append_target_exceeds(&run->append, rejects, seen, true))
         return STATUS_OK;
-    return error_set(error, STATUS_DATA, "%lld of %lld rows were rejected, more than --max-rejects %s allows",
-                     (long long)rejects, (long long)seen, run->job.options->max_rejects_text);
+    return error_set(
+        error, STATUS_DATA,
+        "%lld of %lld rows were rejected, more than --max-rejects %s allows: with a higher one the job is complete",
+        (long long)rejects, (long long)seen, run->job.options->max_rejects_text);
 }
 
 /* Writes into the ledger that the job is complete, through restarts of the server. Only for a run that ended well. */
@@ -387,6 +385,7 @@ static enum status run_load(struct run *run, struct error *error)
         .name = job->stream ? job->csv.name : job->source_table.sql,
         .column_list = job->column_list,
         .copy_options = job->copy_options,
+        .csv_options = job->csv_options,
         .quote = job->stream ? job->csv.dialect.quote : '"',
         .escape = job->stream ? job->csv.dialect.escape : '"',
     };

@@ -36,6 +36,7 @@ struct job {
     int column_count;
     char *column_list, *select_list; /* quoted */
     char *copy_options;
+    const char *csv_options; /* the same, but never binary */
     struct range window;
     char *source_key; /* which source it is, however far: finds rival jobs */
     struct job_text texts[JOB_TEXTS_MAX];

@@ -198,6 +198,7 @@ static void copy_options_make(struct job *job)
         sql_add_literal(&text, dialect->null_text);
     }
     job->copy_options = text.text;
+    job->csv_options = job->stream ? text.text : "FORMAT csv";
 }
 
 enum status job_columns(struct job *job, struct error *error)
