@@ -36,6 +36,8 @@ struct careful {
     struct held held[SEGMENT_MAX];
     int held_count, limit;
     struct error reason; /* of the last COPY that failed */
+    int named;           /* the record of it that the server has named, or -1 */
+    bool certain;        /* and that it is bad needs no second try */
     char column[64];
 };
 
@@ -150,6 +152,13 @@ static enum status reject_record(struct careful *careful, const char *text, size
     return STATUS_OK;
 }
 
+static enum status reject_held(struct careful *careful, int index, struct error *error)
+{
+    const struct held *held = &careful->held[index];
+
+    return reject_record(careful, careful->text + held->at, held->size, held->offset, held->line, error);
+}
+
 /* ---- Segments ---- */
 
 /* Memory for a record that is larger than all segments stays until the piece is written. */
@@ -224,19 +233,32 @@ static int named_record(const struct careful *careful, int first, int count)
 }
 
 /*
- * One try, in the savepoint that stands. STATUS_OK with *taken false: a row of it is bad; *named is the one that the
- * server has said, or -1.
+ * Keeps what the server has said of the COPY that failed. With a column in the context it is that value which could not
+ * be read; else the line may be that of another row: rows are inserted, and indexes written, many at a time.
  */
-static enum status try_rows(struct careful *careful, int first, int count, bool *taken, int *named, struct error *error)
+static void keep_reason(struct careful *careful, int first, int count)
+{
+    const struct pg *pg = careful->session->pg;
+    const char *column = locate_context_column(pg_last_context(pg), careful->target->table);
+
+    careful->named = named_record(careful, first, count);
+    careful->certain = count == 1 || (careful->named >= 0 && column[0] != '\0');
+    if (count == 1)
+        careful->named = 0;
+    if (column[0] == '\0')
+        column = pg_last_column(pg);
+    snprintf(careful->column, sizeof careful->column, "%s", column);
+}
+
+/* One try, in the savepoint that stands. STATUS_OK with *taken false: a row of it is bad. */
+static enum status try_rows(struct careful *careful, int first, int count, bool *taken, struct error *error)
 {
     struct pg *pg = careful->session->pg;
-    const char *column;
     enum status status;
 
     error_reset(&careful->reason);
     status = copy_held(careful, first, count, &careful->reason);
     *taken = status == STATUS_OK;
-    *named = -1;
     if (*taken) {
         count_rows(careful->session->target, careful->count, count, 0);
         return pg_run(pg, "RELEASE SAVEPOINT hyperfill; SAVEPOINT hyperfill", NULL, error);
@@ -245,37 +267,35 @@ static enum status try_rows(struct careful *careful, int first, int count, bool 
         *error = careful->reason;
         return status;
     }
-    *named = named_record(careful, first, count);
-    column = pg_last_column(pg);
-    if (column[0] == '\0')
-        column = locate_context_column(pg_last_context(pg), careful->target->table);
-    snprintf(careful->column, sizeof careful->column, "%s", column);
+    keep_reason(careful, first, count);
     return pg_run(pg, "ROLLBACK TO SAVEPOINT hyperfill", NULL, error);
 }
 
-/* Takes or rejects each of the records. What the server has named is only where to divide: it is tried alone too. */
+/*
+ * Takes or rejects each of the records. Unless it is certain, what the server has named is only where to divide: it is
+ * tried alone too.
+ */
 static enum status settle(struct careful *careful, int first, int count, struct error *error)
 {
     enum status status = STATUS_OK;
-    bool taken;
-    int named;
 
     while (status == STATUS_OK && count > 0) {
-        int part;
+        bool taken, certain;
+        int named, part;
 
-        status = try_rows(careful, first, count, &taken, &named, error);
+        status = try_rows(careful, first, count, &taken, error);
         if (status != STATUS_OK || taken)
             return status;
-        if (count == 1) {
-            const struct held *held = &careful->held[first];
-
-            return reject_record(careful, careful->text + held->at, held->size, held->offset, held->line, error);
-        }
+        named = careful->named;
+        certain = careful->certain;
         part = named >= 0 ? named : count / 2;
-        if (part > 0)
+        if (certain)
+            status = reject_held(careful, first + named, error);
+        if (status == STATUS_OK && part > 0)
             status = settle(careful, first, part, error);
-        if (status == STATUS_OK && named >= 0)
-            status = settle(careful, first + part++, 1, error);
+        if (status == STATUS_OK && named >= 0 && !certain)
+            status = settle(careful, first + named, 1, error);
+        part += named >= 0;
         first += part;
         count -= part;
     }

@@ -5,9 +5,9 @@
  *                                                      └──► ROLLBACK TO; the record that COPY names, else a half:
  *                                                           before it, it alone, behind it, each in the same way
  *
- * A record is rejected when it fails alone. Segments grow while they succeed and shrink when they fail, so that some
- * bad rows in a hundred cost little and a clean stretch next to nothing. COPY's own ON_ERROR is never used: it corrupts
- * hypertables.
+ * A record is rejected when it fails alone, or when the server says which of its values it could not read. Segments
+ * grow while they succeed and shrink when they fail, so that some bad rows in a hundred cost little and a clean stretch
+ * next to nothing. COPY's own ON_ERROR is never used: it corrupts hypertables.
  */
 #pragma once
 

@@ -514,7 +514,14 @@ def test_killed_at_random_moments(hypertable, chance):
     arguments = hypertable.arguments("f.csv", "--on-bad-row", "reject", *more)
     while hits < 8:
         process = hypertable.hyperfill.start("run", *arguments)
-        time.sleep(chance.uniform(0.05, 0.6))
+        # Half of the kills hit the start of a run, half come once it has committed something.
+        if hits % 2 == 0:
+            time.sleep(chance.uniform(0, 0.3))
+        else:
+            before = hypertable.count()
+            while process.running and hypertable.count() == before:
+                time.sleep(0.001)
+            time.sleep(chance.uniform(0, 0.05))
         process.kill()
         if process.popen.returncode != -signal.SIGKILL:
             break
