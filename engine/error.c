@@ -83,6 +83,7 @@ const char *status_name(enum status status)
     case STATUS_TRANSIENT: return "transient";
     case STATUS_SYSTEM: return "system";
     case STATUS_STOPPED: return "stopped";
+    case STATUS_REJECTS: return "rejects";
     }
     return "unknown";
 }

@@ -22,6 +22,7 @@ enum status {
     STATUS_TRANSIENT = 5, /* would succeed later: lost connection, deadlock, restart; retried until the budget ends */
     STATUS_SYSTEM = 6,    /* this machine: file, memory, thread */
     STATUS_STOPPED = 7,   /* asked to stop; the job can be resumed */
+    STATUS_REJECTS = 8,   /* done, but for rows that were rejected and wait to be corrected */
 };
 
 #define ERROR_TEXT_MAX 3072

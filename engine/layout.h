@@ -24,6 +24,17 @@ struct range {
     int64_t hi;
 };
 
+/*
+ * The place of records whose time cannot be read: no range of time, but they too travel as pieces with a mark. Its lo
+ * is no other range's: it is also the key by which the ledger knows it. The end before the start tells it from ranges.
+ */
+#define RANGE_REJECTS ((struct range){INT64_MAX, INT64_MIN})
+
+static inline bool range_is_rejects(struct range range)
+{
+    return range.hi < range.lo;
+}
+
 struct layout_spec {
     int64_t interval;          /* length of a grid cell; the grid is aligned to 0 by floor */
     int64_t step;              /* cut cells from their low end by this length; 0: ranges are cells */

@@ -211,15 +211,17 @@ static void pipeline_committed(struct pipeline *pipeline, struct piece *piece, c
     if (result->already) {
         /* A commit in doubt that had succeeded, or another process: its rows are there and count as done. */
         log_line(LOG_DEBUG, "a piece was committed before: not loaded again");
-        stats_add(&stats->rows_done, pipeline->spec->stream ? piece_rows(piece) : result->rows);
+        if (!range_is_rejects(piece_spec(piece)->place.range))
+            stats_add(&stats->rows_done, pipeline->spec->stream ? piece_rows(piece) : result->rows);
         stats_add(&stats->bytes_done, pipeline->spec->stream ? piece_bytes(piece) : result->bytes);
     } else {
         stats_add(&stats->rows_done, result->piece_rows);
         stats_add(&stats->bytes_done, result->piece_bytes);
+        stats_add(&stats->rejects_done, result->piece_rejects);
         stats_add(&stats->pieces_done, 1);
     }
     /* A range of a stream is counted when it is begun: only the end of all inputs tells that it is whole. */
-    if (!pipeline->spec->stream || result->first_of_range)
+    if ((!pipeline->spec->stream || result->first_of_range) && !range_is_rejects(piece_spec(piece)->place.range))
         stats_add(&stats->ranges_done, 1);
     pthread_mutex_lock(&pipeline->mutex);
     pipeline->failures_in_row = 0;
@@ -237,13 +239,13 @@ static bool is_outage(const struct error *error)
 }
 
 /* The piece's last attempt has failed. */
-static void pipeline_give_up(struct pipeline *pipeline, const struct piece *piece, const struct error *error)
+static void pipeline_give_up(struct pipeline *pipeline, const struct piece *piece, bool ends, const struct error *error)
 {
     if (error->status == STATUS_STOPPED || stop_level(pipeline->spec->stop) == STOP_ABORT) {
         pipeline_lower_floor(pipeline, piece);
         return;
     }
-    if (error->status == STATUS_SYSTEM || error->status == STATUS_USAGE || is_outage(error)) {
+    if (ends || error->status == STATUS_SYSTEM || error->status == STATUS_USAGE || is_outage(error)) {
         pipeline_lower_floor(pipeline, piece);
         pipeline_fail(pipeline, error);
         return;
@@ -284,7 +286,7 @@ static void write_until_done(struct pipeline *pipeline, void *session, struct pi
     }
     if (error.status == STATUS_TRANSIENT && stop_level(spec->stop) != STOP_RUN)
         error.status = STATUS_STOPPED;
-    pipeline_give_up(pipeline, piece, &error);
+    pipeline_give_up(pipeline, piece, result.ends, &error);
 }
 
 static int64_t outage_pause(struct retry *outage)
@@ -321,7 +323,9 @@ static void write_once(struct pipeline *pipeline, void *session, struct piece *p
                 return;
             }
         }
-        pipeline_give_up(pipeline, piece, &error);
+        if (result.careful && (stop_level(spec->stop) != STOP_RUN || tasks_careful(pipeline->tasks, lo)))
+            return;
+        pipeline_give_up(pipeline, piece, result.ends, &error);
     }
     if (tasks_done(pipeline->tasks, lo))
         queue_close(pipeline->queue);
@@ -368,9 +372,11 @@ static void read_tasks(struct pipeline *pipeline, void *session)
     const struct pipeline_spec *spec = pipeline->spec;
     const struct task *task;
     struct error error;
+    bool careful;
 
-    while ((task = tasks_next(pipeline->tasks)) != NULL) {
-        struct piece_spec piece_spec = {.place = task->place, .end = 1, .rows_estimate = task->rows_estimate};
+    while ((task = tasks_next(pipeline->tasks, &careful)) != NULL) {
+        struct piece_spec piece_spec = {
+            .place = task->place, .end = 1, .rows_estimate = task->rows_estimate, .careful = careful};
         struct piece *piece;
 
         error_reset(&error);

@@ -16,6 +16,7 @@ struct stats {
     /* Done by this run: committed in the target. Bytes are CSV bytes. */
     _Atomic int64_t ranges_done, rows_done, bytes_done, pieces_done;
     _Atomic int64_t ranges_failed;
+    _Atomic int64_t rejects_before, rejects_done; /* rows that were rejected: by earlier runs, by this one */
     _Atomic int64_t bytes_read;   /* taken from the source by this run, including what is skipped on resume */
     _Atomic int64_t input_offset; /* stream sources: how far the input is read, in bytes of the file */
     _Atomic int64_t input_size;   /* stream sources: its size; -1: unknown */

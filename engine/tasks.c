@@ -12,6 +12,7 @@ struct slot {
     enum task_state state;
     int64_t due_ns;      /* TASK_PAUSED */
     struct retry *retry; /* made at the first failure */
+    bool careful;
 };
 
 struct task_list {
@@ -122,7 +123,7 @@ static struct slot *tasks_choose(struct task_list *list, int64_t *due_ns)
     return slot;
 }
 
-const struct task *tasks_next(struct task_list *list)
+const struct task *tasks_next(struct task_list *list, bool *careful)
 {
     struct slot *slot = NULL;
     int64_t due_ns;
@@ -142,6 +143,7 @@ const struct task *tasks_next(struct task_list *list)
     }
     if (slot != NULL) {
         slot->state = TASK_OUT;
+        *careful = slot->careful;
         list->out++;
     }
     pthread_mutex_unlock(&list->mutex);
@@ -181,6 +183,32 @@ bool tasks_done(struct task_list *list, int64_t lo)
     return last;
 }
 
+/* With the lock held: it is out, and will be tried again. */
+static void tasks_pause(struct task_list *list, struct slot *slot, int64_t pause_ms)
+{
+    slot->state = TASK_PAUSED;
+    slot->due_ns = stats_now_ns() + pause_ms * 1000000;
+    list->out--;
+    list->paused++;
+    pthread_cond_broadcast(&list->cond);
+}
+
+bool tasks_careful(struct task_list *list, int64_t lo)
+{
+    struct slot *slot;
+    bool first;
+
+    pthread_mutex_lock(&list->mutex);
+    slot = tasks_find(list, lo);
+    assert(slot->state == TASK_OUT);
+    first = !slot->careful;
+    slot->careful = true;
+    if (first)
+        tasks_pause(list, slot, 0);
+    pthread_mutex_unlock(&list->mutex);
+    return first;
+}
+
 bool tasks_again(struct task_list *list, int64_t lo)
 {
     struct slot *slot;
@@ -193,13 +221,8 @@ bool tasks_again(struct task_list *list, int64_t lo)
         retry_init(slot->retry, list->retry_ms, (uint64_t)stats_now_ns() ^ (uint64_t)lo);
     if (slot->retry != NULL)
         pause_ms = retry_next(slot->retry);
-    if (pause_ms >= 0) {
-        slot->state = TASK_PAUSED;
-        slot->due_ns = stats_now_ns() + pause_ms * 1000000;
-        list->out--;
-        list->paused++;
-        pthread_cond_broadcast(&list->cond);
-    }
+    if (pause_ms >= 0)
+        tasks_pause(list, slot, pause_ms);
     pthread_mutex_unlock(&list->mutex);
     return pause_ms >= 0;
 }

@@ -16,11 +16,14 @@ MUST_CHECK enum status tasks_create(const struct task *tasks, size_t count, int 
 void tasks_free(struct task_list *list);
 
 /* The next task to read, in order, failed ones when their pause is over. Waits; NULL when all are done or the run is to
- * stop. */
-const struct task *tasks_next(struct task_list *list);
+ * stop. *careful as tasks_careful left it. */
+const struct task *tasks_next(struct task_list *list, bool *careful);
 
 /* It is committed or quarantined. True when it was the last one. */
 bool tasks_done(struct task_list *list, int64_t lo);
+
+/* Some of its rows are bad: it is read again at once, with *careful. False when that was so already. */
+bool tasks_careful(struct task_list *list, int64_t lo);
 
 /* It failed for now. False when its time budget is used up: then it is still out, for tasks_done. */
 bool tasks_again(struct task_list *list, int64_t lo);

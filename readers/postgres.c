@@ -128,10 +128,17 @@ static inline enum status row_add(struct reading *reading, const char *row, size
 
 /* ---- One range ---- */
 
+/* What is written carefully is taken apart into records. */
+static bool is_binary(const struct reading *reading)
+{
+    return reading->session->source->binary && !piece_spec(reading->piece)->careful;
+}
+
 static enum status copy_begin(struct reading *reading, struct error *error)
 {
     const struct postgres_source *source = reading->session->source;
     struct pg *pg = reading->session->pg;
+    bool binary = is_binary(reading);
     struct sql sql = {0};
     enum status status = pg_run(pg, "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY", NULL, error);
 
@@ -139,7 +146,7 @@ static enum status copy_begin(struct reading *reading, struct error *error)
         return status;
     sql_add(&sql, "COPY (SELECT %s FROM %s WHERE ", source->select_list, source->table->sql);
     table_add_where(&sql, source->table, piece_spec(reading->piece)->place.range);
-    sql_add(&sql, ") TO STDOUT (FORMAT %s)", source->binary ? "binary" : "csv");
+    sql_add(&sql, ") TO STDOUT (FORMAT %s)", binary ? "binary" : "csv");
     status = pg_copy_out_begin(pg, sql.text, error);
     sql_reset(&sql);
     return status;
@@ -155,7 +162,7 @@ static enum status copy_begin(struct reading *reading, struct error *error)
  */
 static enum status copy_rows(struct reading *reading, struct error *error)
 {
-    bool binary = reading->session->source->binary;
+    bool binary = is_binary(reading);
     struct pg *pg = reading->session->pg;
     int64_t server_rows = -1;
     const char *row;

@@ -14,8 +14,9 @@ struct postgres_source {
     const struct pg_address *address;
     const struct pg_setting *settings;
     const struct table *table; /* the source's */
-    bool binary;               /* the piece's text is a binary COPY stream: header, rows, trailer; else CSV */
-    const char *select_list;   /* quoted columns in the order of the target's column list */
+    bool binary; /* the piece's text is a binary COPY stream: header, rows, trailer; else CSV; careful pieces always are
+                  */
+    const char *select_list; /* quoted columns in the order of the target's column list */
 };
 
 extern const struct reader_ops postgres_reader;

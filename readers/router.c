@@ -116,6 +116,34 @@ static void skip_record(struct router *router, size_t size, int64_t lines)
     router->line += lines;
 }
 
+/* A record that belongs to no range, for the `problem` of the cutter (NULL: its time cannot be read). */
+static enum status route_bad(struct router *router, const char *record, size_t size, int64_t lines, const char *problem,
+                             struct error *error)
+{
+    static const struct place place = {{INT64_MAX, INT64_MIN}, {INT64_MAX, INT64_MIN}};
+    int64_t offset = router->input.window.offset + (int64_t)router->at;
+    struct bucket *rejects = buckets_find(&router->buckets, &place), *before = router->bucket;
+    enum status status;
+
+    if (rejects == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    assert(range_is_rejects(rejects->place.range));
+    /* Rejected by an earlier run, whatever this one does with bad rows. */
+    if (offset < rejects->mark) {
+        skip_record(router, size, lines);
+        return STATUS_OK;
+    }
+    if (!router->source->reject && problem != NULL)
+        return record_error(router->source, offset, router->line, error, "%s", problem);
+    if (!router->source->reject)
+        return record_time_error(&router->times, &router->cutter, record, size, offset, router->line, error);
+    /* The input's order is not judged by them. */
+    router->bucket = rejects;
+    status = run_add(router, record, size, lines, error);
+    router->bucket = before;
+    return status;
+}
+
 static enum status route_record(struct router *router, const char *record, size_t size, int64_t lines,
                                 struct error *error)
 {
@@ -126,7 +154,7 @@ static enum status route_record(struct router *router, const char *record, size_
     if ((int64_t)size > router->record_max)
         return input_too_large(&router->input, router->at, router->line, size, error);
     if (!record_time(&router->times, &router->cutter, record, size, &value))
-        return record_time_error(&router->times, &router->cutter, record, size, offset, router->line, error);
+        return route_bad(router, record, size, lines, NULL, error);
     if (router->bucket == NULL || value < router->bucket->place.range.lo || value >= router->bucket->place.range.hi) {
         enum status status = turn_to(router, value, &inside, error);
 
@@ -177,7 +205,12 @@ static enum status route_window(struct router *router, struct error *error)
 
         if (cut == CUT_MORE)
             break;
-        status = cut == CUT_BAD ? cut_error(router, error) : route_record(router, record, size, lines, error);
+        if (cut == CUT_RECORD)
+            status = route_record(router, record, size, lines, error);
+        else if (size > 0)
+            status = route_bad(router, record, size, lines, router->cutter.problem, error);
+        else
+            status = cut_error(router, error);
     }
     if (status == STATUS_OK)
         status = run_flush(router, error);

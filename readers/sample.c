@@ -288,12 +288,12 @@ static enum status look_window(const struct input *input, struct cutter *cutter,
         int64_t lines, value;
         enum cut cut = cutter_cut(cutter, record, input->size - *used, input->last, &size, &lines);
 
-        *bad = cut == CUT_BAD;
-        if (cut != CUT_RECORD)
+        *bad = cut == CUT_BAD && size == 0;
+        if (cut == CUT_MORE || *bad)
             break;
         *used += size;
-        if (!record_time(times, cutter, record, size, &value) || (value >= last.lo && value < last.hi) ||
-            !layout_find(input->source->layout, value, &place))
+        if (cut == CUT_BAD || !record_time(times, cutter, record, size, &value) ||
+            (value >= last.lo && value < last.hi) || !layout_find(input->source->layout, value, &place))
             continue;
         last = place.range;
         if (!set_add(set, last))

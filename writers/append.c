@@ -1,5 +1,5 @@
 /* COPY through the table itself, one piece a transaction. */
-#include "writers/append_private.h"
+#include "writers/careful.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -18,6 +18,8 @@ struct attempt {
     struct span span;   /* the text that is sent next; size 0 at the end */
     bool reader_failed; /* the error is the reader's and says all */
     bool copying;       /* the error is about a row */
+    bool plain;         /* else bad rows are looked for and rejected, or all are rejects */
+    struct careful_count count;
 };
 
 static int compare_ranges(const void *left, const void *right)
@@ -153,18 +155,37 @@ static enum status heed_overlap(struct attempt *attempt, struct error *error)
     return STATUS_OK;
 }
 
+enum status append_copy_begin(struct append_session *session, const struct append_input *input, const char *options,
+                              struct error *error)
+{
+    struct sql sql = {0};
+    enum status status;
+
+    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", session->target->table->sql, input->column_list, options);
+    status = pg_copy_in_begin(session->pg, sql.text, error);
+    sql_reset(&sql);
+    return status;
+}
+
+enum status append_copy_send(struct append_session *session, const char *text, size_t size, struct error *error)
+{
+    enum status status = pg_copy_in_put(session->pg, text, size, error);
+
+    if (status == STATUS_OK)
+        stats_add(&pipeline_stats(session->pipeline)->bytes_sent, (int64_t)size);
+    return status;
+}
+
 /* Sends the text to its end. When the reader fails, COPY is made undone first: the connection stays of use. */
 static enum status send_text(struct attempt *attempt, struct error *error)
 {
     struct append_session *session = attempt->session;
-    struct stats *stats = pipeline_stats(session->pipeline);
 
     while (attempt->span.size > 0) {
-        enum status status = pg_copy_in_put(session->pg, attempt->span.data, attempt->span.size, error);
+        enum status status = append_copy_send(session, attempt->span.data, attempt->span.size, error);
 
         if (status != STATUS_OK)
             return status;
-        stats_add(&stats->bytes_sent, attempt->span.size);
         status = next_text(attempt, error);
         if (status != STATUS_OK) {
             pg_copy_in_fail(session->pg, "the source failed");
@@ -177,14 +198,9 @@ static enum status send_text(struct attempt *attempt, struct error *error)
 static enum status copy_piece(struct attempt *attempt, int64_t *rows, struct error *error)
 {
     struct append_session *session = attempt->session;
-    const struct append_target *target = session->target;
     const struct append_input *input = append_input_of(session, attempt->piece);
-    struct sql sql = {0};
-    enum status status;
+    enum status status = append_copy_begin(session, input, input->copy_options, error);
 
-    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", target->table->sql, input->column_list, input->copy_options);
-    status = pg_copy_in_begin(session->pg, sql.text, error);
-    sql_reset(&sql);
     if (status != STATUS_OK)
         return status;
     attempt->copying = true;
@@ -209,13 +225,42 @@ static enum status compare_counts(const struct attempt *attempt, int64_t stored,
         sent, stored);
 }
 
+/* All rows by one COPY. */
+static enum status write_plain(struct attempt *attempt, struct error *error)
+{
+    int64_t stored = 0;
+    enum status status = STATUS_OK;
+
+    if (attempt->span.size > 0)
+        status = copy_piece(attempt, &stored, error);
+    if (status == STATUS_OK)
+        status = compare_counts(attempt, stored, error);
+    attempt->copying = attempt->copying && status != STATUS_OK && error->sqlstate[0] != '\0';
+    attempt->count.rows = stored;
+    return status;
+}
+
+static enum status write_rows(struct attempt *attempt, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    enum status status;
+
+    if (range_is_rejects(attempt->spec->place.range))
+        return careful_reject(session, attempt->piece, &attempt->count, &attempt->reader_failed, error);
+    if (attempt->plain)
+        return write_plain(attempt, error);
+    status = careful_write(session, attempt->piece, &attempt->count, &attempt->reader_failed, error);
+    if (status == STATUS_OK)
+        status = compare_counts(attempt, attempt->count.rows + attempt->count.rejects, error);
+    return status;
+}
+
 /* All between BEGIN and COMMIT. */
 static enum status load(struct attempt *attempt, struct write_result *result, struct error *error)
 {
     struct append_session *session = attempt->session;
     const struct append_target *target = session->target;
     struct input_position frontier = {0};
-    int64_t stored = 0;
     enum status status;
 
     if (attempt->spec->replayable)
@@ -224,17 +269,15 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
                           &result->first_of_range, &result->rows, &result->bytes, error);
     if (status != STATUS_OK || result->already)
         return status;
-    if (result->first_of_range)
+    if (result->first_of_range && !range_is_rejects(attempt->spec->place.range))
         status = heed_overlap(attempt, error);
-    if (status == STATUS_OK && attempt->span.size > 0)
-        status = copy_piece(attempt, &stored, error);
     if (status == STATUS_OK)
-        status = compare_counts(attempt, stored, error);
-    attempt->copying = attempt->copying && status != STATUS_OK && error->sqlstate[0] != '\0';
+        status = write_rows(attempt, error);
     if (status != STATUS_OK)
         return status;
-    result->piece_rows = piece_rows(attempt->piece);
+    result->piece_rows = attempt->count.rows;
     result->piece_bytes = piece_bytes(attempt->piece);
+    result->piece_rejects = attempt->count.rejects;
     return ledger_commit(session->pg, target->ledger, attempt->spec, result->piece_rows, result->piece_bytes,
                          &result->rows, &result->bytes, error);
 }
@@ -256,27 +299,62 @@ static void describe_failure(struct attempt *attempt, struct error *error)
         if (attempt->spec->replayable && line > 0)
             locate_record(session, attempt->piece, line, error);
     }
-    error_prefix(error, "%s %s from %s", target->table->sql,
-                 table_range_text(target->table, attempt->spec->place.range, range), input_name);
+    if (range_is_rejects(attempt->spec->place.range))
+        error_prefix(error, "%s, rows without a time, from %s", target->table->sql, input_name);
+    else
+        error_prefix(error, "%s %s from %s", target->table->sql,
+                     table_range_text(target->table, attempt->spec->place.range, range), input_name);
+}
+
+/* One transaction; nothing is open after it. */
+static enum status attempt_piece(struct attempt *attempt, struct write_result *result, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    struct append_target *target = session->target;
+    uint32_t first_size;
+    enum status status = pg_connect(session->pg, error);
+
+    *result = (struct write_result){0};
+    /* No transaction waits for the source's first row. */
+    if (status == STATUS_OK && attempt->plain)
+        status = next_text(attempt, error);
+    else if (status == STATUS_OK)
+        status = piece_first_record(attempt->piece, pipeline_stats(session->pipeline), &first_size, error);
+    if (status == STATUS_OK && attempt->span.size > 0 && !ahead_known(target, attempt->spec->place.range))
+        status = ahead_make(session, attempt->piece, &attempt->span, error);
+    if (status == STATUS_OK)
+        status = load(attempt, result, error);
+    if (status == STATUS_OK && !result->already) {
+        if (attempt->plain)
+            atomic_fetch_add(&target->rows_seen, attempt->count.rows);
+        return STATUS_OK;
+    }
+    pg_rollback(session->pg);
+    if (!attempt->plain)
+        careful_undo(target, &attempt->count);
+    result->ends = attempt->count.too_many;
+    return status;
 }
 
 static enum status append_write(void *opened, struct piece *piece, struct write_result *result, struct error *error)
 {
     struct append_session *session = opened;
-    struct attempt attempt = {.session = session, .piece = piece, .spec = piece_spec(piece)};
-    enum status status = pg_connect(session->pg, error);
+    const struct piece_spec *spec = piece_spec(piece);
+    struct attempt attempt = {.session = session, .piece = piece, .spec = spec};
+    enum status status;
 
-    *result = (struct write_result){0};
-    /* No transaction waits for the source's first row. */
-    if (status == STATUS_OK)
-        status = next_text(&attempt, error);
-    if (status == STATUS_OK && attempt.span.size > 0 && !ahead_known(session->target, attempt.spec->place.range))
-        status = ahead_make(session, piece, &attempt.span, error);
-    if (status == STATUS_OK)
-        status = load(&attempt, result, error);
-    if (status == STATUS_OK && !result->already)
-        return STATUS_OK;
-    pg_rollback(session->pg);
+    attempt.plain = !spec->careful && !range_is_rejects(spec->place.range);
+    status = attempt_piece(&attempt, result, error);
+    /* A constraint that waits for the commit speaks there. */
+    if (status != STATUS_OK && session->target->reject && attempt.plain && !attempt.reader_failed &&
+        append_is_row_error(error)) {
+        result->careful = !spec->replayable;
+        if (spec->replayable) {
+            attempt = (struct attempt){.session = session, .piece = piece, .spec = spec};
+            error_reset(error);
+            status = attempt_piece(&attempt, result, error);
+        }
+    }
     if (status != STATUS_OK)
         describe_failure(&attempt, error);
     return status;

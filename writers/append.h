@@ -3,6 +3,9 @@
  *
  *     BEGIN; ledger row; overlap rule (first piece of the range); COPY; counts compared; ledger sums; COMMIT
  *
+ * Where bad rows may be rejected, a piece that has some is rolled back and written again carefully (writers/careful.h):
+ * at once if it can be replayed, else when the source is asked again.
+ *
  * A hypertable's chunk that does not exist yet is made before, in a short transaction of its own: chunk creation locks
  * the hypertable until commit, and two pieces that each create one would run one after the other. Community edition:
  * create_chunk. Apache edition: a real row is inserted, and the chunk that this very transaction created is emptied
@@ -20,8 +23,12 @@ enum overlap_rule { OVERLAP_RULE_ERROR, OVERLAP_RULE_REPLACE, OVERLAP_RULE_KEEP 
 struct append_input {
     const char *name;         /* for messages: file name, "standard input", or the source table */
     const char *column_list;  /* quoted, comma separated: the order of the CSV fields */
-    const char *copy_options; /* "FORMAT csv, DELIMITER ';', …" */
+    const char *copy_options; /* "FORMAT csv, DELIMITER ';', …", or binary */
+    const char *csv_options;  /* of pieces that are written carefully, and of replayed records: never binary */
     char quote, escape;       /* to find records in the text of a piece */
+    /* Says why the reader could not route a record, in the error's text and SQLSTATE; NULL where it always can. */
+    void (*explain)(const void *context, const char *record, size_t size, struct error *error);
+    const void *context;
 };
 
 /* Shared by all writer sessions; lives as long as the pipeline. */
@@ -33,6 +40,11 @@ struct append_target {
     enum overlap_rule overlap;
     const struct append_input *inputs; /* by piece_spec.input */
     size_t input_count;
+    /* Bad rows; the limit is for the whole job, which had `rejects` and `rows_seen` (these included) at the start. */
+    bool reject;
+    int64_t rejects_max; /* -1: percent counts */
+    double rejects_percent;
+    _Atomic int64_t rejects, rows_seen;
     pthread_mutex_t mutex; /* guards made */
     struct range *made;    /* cells that exist for sure: known at start or made by us */
     size_t made_count, made_room;
@@ -42,5 +54,8 @@ struct append_target {
 MUST_CHECK enum status append_target_init(struct append_target *target,
                                           struct error *error); /* mutex, made, ahead from table */
 void append_target_reset(struct append_target *target);
+
+/* A share is judged from a thousand rows on, and at the end. */
+bool append_target_exceeds(const struct append_target *target, int64_t rejects, int64_t rows_seen, bool at_end);
 
 extern const struct writer_ops append_writer;

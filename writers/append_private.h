@@ -1,6 +1,6 @@
 /*
  * Between the files of strategy `append`: append.c (the transaction of a piece), ahead.c (its chunk before it),
- * locate.c (the record that the server disliked).
+ * careful.c (its rows one by one where needed), locate.c (the record that the server disliked).
  */
 #pragma once
 
@@ -17,6 +17,19 @@ struct append_session {
 /* The input of a piece. */
 const struct append_input *append_input_of(const struct append_session *session, const struct piece *piece);
 
+/* COPY of rows of this input, with these of its options: the only places where text goes to it. Ended by
+ * pg_copy_in_end. */
+MUST_CHECK enum status append_copy_begin(struct append_session *session, const struct append_input *input,
+                                         const char *options, struct error *error);
+MUST_CHECK enum status append_copy_send(struct append_session *session, const char *text, size_t size,
+                                        struct error *error);
+
+/* Whether the error is about a row: the server itself has refused it. */
+static inline bool append_is_row_error(const struct error *error)
+{
+    return error->status == STATUS_DATA && error->sqlstate[0] != '\0';
+}
+
 /* Whether some cell that exists holds all of the range. */
 bool ahead_known(struct append_target *target, struct range range);
 
@@ -32,6 +45,12 @@ MUST_CHECK enum status ahead_make(struct append_session *session, struct piece *
  * names none. Texts are translated by the server: the number is the first one behind the table's name.
  */
 int64_t locate_context_line(const char *context, const char *table_name);
+
+/* The column that the context names behind the line, one of the table's; "" if none. */
+const char *locate_context_column(const char *context, const struct table *table);
+
+/* Adds the record to the error's text, shortened. */
+void locate_show(struct error *error, const char *text, size_t size);
 
 /*
  * After COPY has failed on a replayable piece: puts input, offset and line of the record that was at `line` of the COPY

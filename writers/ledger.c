@@ -183,8 +183,7 @@ enum status ledger_begin(struct pg *pg, const struct ledger *ledger, const struc
     return moved ? STATUS_OK : look_at_mark(pg, ledger, piece, already, rows, bytes, error);
 }
 
-/* A COMMIT of a transaction that has failed is answered by ROLLBACK, and is no error to libpq. */
-static enum status commit(struct pg *pg, struct error *error)
+enum status ledger_commit_plain(struct pg *pg, struct error *error)
 {
     PGresult *result = NULL;
     enum status status = pg_run(pg, "COMMIT", &result, error);
@@ -220,5 +219,5 @@ enum status ledger_commit(struct pg *pg, const struct ledger *ledger, const stru
         *bytes = number(result, 0, 1);
     }
     PQclear(result);
-    return status == STATUS_OK ? commit(pg, error) : status;
+    return status == STATUS_OK ? ledger_commit_plain(pg, error) : status;
 }

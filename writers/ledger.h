@@ -3,6 +3,7 @@
  *
  *     hyperfill.job     one row a job: its fingerprint, the layout fixed at the first run, when finished
  *     hyperfill.piece   one row for each (job, input, range): the mark up to which it is committed
+ *     hyperfill.reject  the records that the table would not take, written with their piece: see writers/rejects.h
  *
  * The row of a piece is written as the first statement of the transaction that carries its rows. Its key locks out
  * everybody who would load the same: another process, another host, our own earlier attempt whose backend still lives.
@@ -14,10 +15,11 @@
 #include "writers/target.h"
 
 struct ledger {
-    char *schema;                  /* as given, unquoted */
-    char *job_table, *piece_table; /* quoted and qualified */
-    char job[33];                  /* id: hash of the fingerprint, hex */
-    bool shared;                   /* several inputs may have rows of one range */
+    char *schema;                                 /* as given, unquoted */
+    char *job_table, *piece_table, *reject_table; /* quoted and qualified */
+    bool rejects; /* set by who writes rejects: a ledger of an earlier version gets its table of them */
+    bool shared;  /* several inputs may have rows of one range */
+    char job[33]; /* id: hash of the fingerprint, hex */
 };
 
 void ledger_init(struct ledger *ledger, const char *schema, const char *job);
@@ -31,6 +33,10 @@ MUST_CHECK enum status ledger_prepare(struct pg *pg, const struct ledger *ledger
 
 /* Whether the ledger's tables exist; changes nothing. */
 MUST_CHECK enum status ledger_exists(struct pg *pg, const struct ledger *ledger, bool *exists, struct error *error);
+
+/* Whether it has a table of rejects too, which earlier versions did not make. */
+MUST_CHECK enum status ledger_has_rejects(struct pg *pg, const struct ledger *ledger, bool *exists,
+                                          struct error *error);
 
 struct ledger_job {
     bool found;
@@ -93,9 +99,18 @@ MUST_CHECK enum status ledger_commit(struct pg *pg, const struct ledger *ledger,
 
 MUST_CHECK enum status ledger_finish(struct pg *pg, const struct ledger *ledger, struct error *error);
 
+/* What ledger_clean has done. */
+struct ledger_cleaning {
+    int64_t forgotten, kept; /* jobs */
+    int64_t rejects;         /* of all these jobs, never replayed: gone with those that are forgotten */
+};
+
 /*
- * Forgets the finished jobs of a table, unfinished ones too if `unfinished`; drops tables and schema when nothing is
- * left (the schema only if it is ours: named "hyperfill"). Counts through *forgotten and *kept.
+ * Forgets the finished jobs of a table of which every reject was replayed, the others too if `all`; drops tables and
+ * schema when nothing is left (the schema only if it is ours: named "hyperfill").
  */
-MUST_CHECK enum status ledger_clean(struct pg *pg, const struct ledger *ledger, const struct table *table,
-                                    bool unfinished, int64_t *forgotten, int64_t *kept, struct error *error);
+MUST_CHECK enum status ledger_clean(struct pg *pg, const struct ledger *ledger, const struct table *table, bool all,
+                                    struct ledger_cleaning *cleaning, struct error *error);
+
+/* A COMMIT of a transaction that has failed is answered by ROLLBACK and is no error to libpq: here it is one. */
+MUST_CHECK enum status ledger_commit_plain(struct pg *pg, struct error *error);

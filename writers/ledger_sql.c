@@ -33,6 +33,7 @@ void ledger_init(struct ledger *ledger, const char *schema, const char *job)
         .schema = name.text,
         .job_table = qualified(schema, "job"),
         .piece_table = qualified(schema, "piece"),
+        .reject_table = qualified(schema, "reject"),
     };
     snprintf(ledger->job, sizeof ledger->job, "%s", job);
 }
@@ -42,64 +43,102 @@ void ledger_reset(struct ledger *ledger)
     free(ledger->schema);
     free(ledger->job_table);
     free(ledger->piece_table);
+    free(ledger->reject_table);
     *ledger = (struct ledger){0};
 }
 
+/* What there is of a ledger. */
+struct look {
+    bool schema;
+    bool tables; /* of jobs and pieces */
+    bool rejects;
+};
+
 /* By the catalog, because to_regclass fails where the schema may not be used. */
-static enum status look(struct pg *pg, const struct ledger *ledger, bool *schema, bool *tables, struct error *error)
+static enum status look(struct pg *pg, const struct ledger *ledger, struct look *look, struct error *error)
 {
     char *name = pg_literal(ledger->schema);
     PGresult *result;
-    enum status status = pg_runf(pg, &result, error,
-                                 "SELECT count(*) > 0, count(c.oid) = 2 FROM pg_catalog.pg_namespace n"
-                                 " LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
-                                 " AND c.relname IN ('job', 'piece') AND c.relkind IN ('r', 'p') WHERE n.nspname = %s",
-                                 name);
+    enum status status =
+        pg_runf(pg, &result, error,
+                "SELECT count(*) > 0, count(c.oid) FILTER (WHERE c.relname <> 'reject') = 2,"
+                " count(c.oid) FILTER (WHERE c.relname = 'reject') = 1 FROM pg_catalog.pg_namespace n"
+                " LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
+                " AND c.relname IN ('job', 'piece', 'reject') AND c.relkind IN ('r', 'p') WHERE n.nspname = %s",
+                name);
 
     free(name);
     if (status != STATUS_OK)
         return status;
-    *schema = PQgetvalue(result, 0, 0)[0] == 't';
-    *tables = PQgetvalue(result, 0, 1)[0] == 't';
+    look->schema = PQgetvalue(result, 0, 0)[0] == 't';
+    look->tables = PQgetvalue(result, 0, 1)[0] == 't';
+    look->rejects = PQgetvalue(result, 0, 2)[0] == 't';
     PQclear(result);
     return STATUS_OK;
 }
 
 enum status ledger_exists(struct pg *pg, const struct ledger *ledger, bool *exists, struct error *error)
 {
-    bool schema;
+    struct look found = {0};
+    enum status status = look(pg, ledger, &found, error);
 
-    *exists = false;
-    return look(pg, ledger, &schema, exists, error);
+    *exists = found.tables;
+    return status;
 }
 
-static enum status make_tables(struct pg *pg, const struct ledger *ledger, bool schema_there, struct error *error)
+enum status ledger_has_rejects(struct pg *pg, const struct ledger *ledger, bool *exists, struct error *error)
 {
-    struct sql sql = {0};
-    enum status status;
+    struct look found = {0};
+    enum status status = look(pg, ledger, &found, error);
 
-    if (!schema_there) {
-        sql_add(&sql, "CREATE SCHEMA ");
-        sql_add_identifier(&sql, ledger->schema);
-        sql_add(&sql, "; ");
-    }
-    sql_add(&sql,
+    *exists = found.tables && found.rejects;
+    return status;
+}
+
+/* Those that are there may be another role's, of whom even IF NOT EXISTS would be refused. */
+static void add_first_tables(struct sql *sql, const struct ledger *ledger)
+{
+    sql_add(sql,
             "CREATE TABLE IF NOT EXISTS %s (job text PRIMARY KEY, table_oid oid NOT NULL, table_name text NOT NULL,"
             " source text NOT NULL, lo bigint NOT NULL, hi bigint NOT NULL, fingerprint text NOT NULL,"
             " layout text NOT NULL, version int NOT NULL, created timestamptz NOT NULL DEFAULT now(),"
             " finished timestamptz); ",
             ledger->job_table);
     sql_add(
-        &sql,
+        sql,
         "CREATE TABLE IF NOT EXISTS %s (job text NOT NULL, lo bigint NOT NULL, input int NOT NULL, hi bigint NOT NULL,"
         " mark bigint NOT NULL, mark_hash text NOT NULL, frontier bigint NOT NULL, frontier_line bigint NOT NULL,"
         " frontier_hash text NOT NULL, rows bigint NOT NULL, bytes bigint NOT NULL,"
         " committed timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (job, lo, input)); ",
         ledger->piece_table);
-    sql_add(&sql, "COMMENT ON TABLE %s IS 'hyperfill: backfill jobs; hyperfill clean forgets finished ones'; ",
+    sql_add(sql, "COMMENT ON TABLE %s IS 'hyperfill: backfill jobs; hyperfill clean forgets finished ones'; ",
             ledger->job_table);
-    sql_add(&sql, "COMMENT ON TABLE %s IS 'hyperfill: what is committed, written with the rows; never edit'",
+    sql_add(sql, "COMMENT ON TABLE %s IS 'hyperfill: what is committed, written with the rows; never edit'; ",
             ledger->piece_table);
+}
+
+static enum status make_tables(struct pg *pg, const struct ledger *ledger, const struct look *found,
+                               struct error *error)
+{
+    struct sql sql = {0};
+    enum status status;
+
+    if (!found->schema) {
+        sql_add(&sql, "CREATE SCHEMA ");
+        sql_add_identifier(&sql, ledger->schema);
+        sql_add(&sql, "; ");
+    }
+    if (!found->tables)
+        add_first_tables(&sql, ledger);
+    /* Never without: what a run may do is not fixed when the first one of all makes the ledger. */
+    sql_add(&sql,
+            "CREATE TABLE IF NOT EXISTS %s (job text NOT NULL, input int NOT NULL, lo bigint NOT NULL,"
+            " \"offset\" bigint NOT NULL, line bigint NOT NULL, column_name text NOT NULL, sqlstate text NOT NULL,"
+            " reason text NOT NULL, record bytea NOT NULL, rejected timestamptz NOT NULL DEFAULT now(),"
+            " replayed timestamptz, PRIMARY KEY (job, input, lo, \"offset\")); ",
+            ledger->reject_table);
+    sql_add(&sql, "COMMENT ON TABLE %s IS 'hyperfill: records that could not be loaded; see hyperfill replay'",
+            ledger->reject_table);
     status = pg_run(pg, sql.text, NULL, error);
     sql_reset(&sql);
     return status;
@@ -117,8 +156,8 @@ static enum status check_privileges(struct pg *pg, const struct ledger *ledger, 
             "SELECT coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
             " AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE')), false)"
             " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = %s AND c.relname IN ('job', 'piece')",
-            schema);
+            " WHERE n.nspname = %s AND c.relname IN ('job', 'piece'%s)",
+            schema, ledger->rejects ? ", 'reject'" : "");
     free(schema);
     status = pg_value(pg, sql.text, &may, error);
     sql_reset(&sql);
@@ -138,21 +177,27 @@ static void hint_grants(struct error *error, const struct ledger *ledger, const 
         error,
         ". The ledger needs GRANT CREATE ON DATABASE \"%s\" TO \"%s\", or a schema where that role may create tables"
         " (named with --ledger-schema), or on an existing one GRANT USAGE ON SCHEMA \"%s\" and GRANT SELECT,"
-        " INSERT, UPDATE, DELETE ON %s, %s TO \"%s\"",
-        database, user, ledger->schema, ledger->job_table, ledger->piece_table, user);
+        " INSERT, UPDATE, DELETE ON %s, %s, %s TO \"%s\"",
+        database, user, ledger->schema, ledger->job_table, ledger->piece_table, ledger->reject_table, user);
+}
+
+/* A run that rejects nothing does with a ledger of an earlier version, where it may not be allowed to make a table. */
+static bool is_whole(const struct ledger *ledger, const struct look *found)
+{
+    return found->tables && (found->rejects || !ledger->rejects);
 }
 
 enum status ledger_prepare(struct pg *pg, const struct ledger *ledger, struct error *error)
 {
-    bool schema = false, tables = false;
-    enum status status = look(pg, ledger, &schema, &tables, error);
+    struct look found = {0};
+    enum status status = look(pg, ledger, &found, error);
 
-    if (status == STATUS_OK && !tables) {
+    if (status == STATUS_OK && !is_whole(ledger, &found)) {
         status = pg_runf(pg, NULL, error, "%s%s", begin_sql, LEDGER_LOCK);
         if (status == STATUS_OK)
-            status = look(pg, ledger, &schema, &tables, error);
-        if (status == STATUS_OK && !tables)
-            status = make_tables(pg, ledger, schema, error);
+            status = look(pg, ledger, &found, error);
+        if (status == STATUS_OK && !is_whole(ledger, &found))
+            status = make_tables(pg, ledger, &found, error);
         if (status == STATUS_OK)
             status = pg_run(pg, "COMMIT", NULL, error);
         if (status != STATUS_OK)
@@ -274,7 +319,7 @@ enum status ledger_finish(struct pg *pg, const struct ledger *ledger, struct err
 
 /* Tables without jobs go, if they are ours; so does the schema, if it is the one that we make and nobody put anything
  * else there. */
-static enum status drop_empty(struct pg *pg, const struct ledger *ledger, struct error *error)
+static enum status drop_empty(struct pg *pg, const struct ledger *ledger, bool rejects, struct error *error)
 {
     struct sql sql = {0};
     char *empty = NULL;
@@ -282,9 +327,13 @@ static enum status drop_empty(struct pg *pg, const struct ledger *ledger, struct
 
     sql_add(&sql, "SELECT 1 WHERE NOT EXISTS (SELECT FROM %s) AND NOT EXISTS (SELECT FROM %s)", ledger->job_table,
             ledger->piece_table);
-    sql_add(&sql, " AND (SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) FROM pg_catalog.pg_class c"
-                  " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relname IN ('job', 'piece') AND "
-                  "n.nspname = ");
+    if (rejects)
+        sql_add(&sql, " AND NOT EXISTS (SELECT FROM %s)", ledger->reject_table);
+    sql_add(
+        &sql,
+        " AND (SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) FROM pg_catalog.pg_class c"
+        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relname IN ('job', 'piece', 'reject') AND "
+        "n.nspname = ");
     sql_add_literal(&sql, ledger->schema);
     sql_add(&sql, ")");
     status = pg_value(pg, sql.text, &empty, error);
@@ -292,7 +341,8 @@ static enum status drop_empty(struct pg *pg, const struct ledger *ledger, struct
     if (status != STATUS_OK || empty == NULL)
         return status;
     free(empty);
-    sql_add(&sql, "DROP TABLE %s, %s", ledger->job_table, ledger->piece_table);
+    sql_add(&sql, "DROP TABLE %s, %s%s%s", ledger->job_table, ledger->piece_table, rejects ? ", " : "",
+            rejects ? ledger->reject_table : "");
     if (strcmp(ledger->schema, OWN_SCHEMA) == 0)
         sql_add(&sql,
                 "; DO $$ BEGIN DROP SCHEMA %s;"
@@ -304,48 +354,62 @@ static enum status drop_empty(struct pg *pg, const struct ledger *ledger, struct
 }
 
 /* By name too: a table that was dropped and made again has another oid, and its old jobs are of no use. */
-static enum status forget(struct pg *pg, const struct ledger *ledger, const struct table *table, bool unfinished,
-                          int64_t *forgotten, int64_t *kept, struct error *error)
+static void add_mine(struct sql *sql, const struct ledger *ledger, const struct table *table, bool all, bool rejects)
 {
-    char *name = pg_literal(table->sql);
+    sql_add(sql, "WITH mine AS (SELECT job, %s OR (finished IS NOT NULL", all ? "true" : "false");
+    if (rejects)
+        sql_add(sql, " AND NOT EXISTS (SELECT FROM %s r WHERE r.job = j.job AND replayed IS NULL)",
+                ledger->reject_table);
+    sql_add(sql, ") AS goes FROM %s j WHERE table_oid = %u OR table_name = ", ledger->job_table, table->oid);
+    sql_add_literal(sql, table->sql);
+    sql_add(sql, "),");
+    if (rejects)
+        sql_add(sql,
+                " o AS (SELECT count(*) AS open FROM %s WHERE replayed IS NULL AND job IN (SELECT job FROM mine)),"
+                " r AS (DELETE FROM %s WHERE job IN (SELECT job FROM mine WHERE goes)),",
+                ledger->reject_table, ledger->reject_table);
+}
+
+static enum status forget(struct pg *pg, const struct ledger *ledger, const struct table *table, bool all, bool rejects,
+                          struct ledger_cleaning *cleaning, struct error *error)
+{
     struct sql sql = {0};
     PGresult *result = NULL;
     enum status status;
 
-    sql_add(&sql,
-            "WITH mine AS (SELECT job, finished IS NOT NULL OR %s AS goes FROM %s WHERE table_oid = %u OR table_name = "
-            "%s),",
-            unfinished ? "true" : "false", ledger->job_table, table->oid, name);
+    add_mine(&sql, ledger, table, all, rejects);
     sql_add(&sql, " p AS (DELETE FROM %s WHERE job IN (SELECT job FROM mine WHERE goes)),", ledger->piece_table);
     sql_add(&sql, " j AS (DELETE FROM %s WHERE job IN (SELECT job FROM mine WHERE goes))", ledger->job_table);
-    sql_add(&sql, " SELECT count(*) FILTER (WHERE goes), count(*) FILTER (WHERE NOT goes) FROM mine");
-    free(name);
+    sql_add(&sql, " SELECT count(*) FILTER (WHERE goes), count(*) FILTER (WHERE NOT goes), %s FROM mine",
+            rejects ? "(SELECT open FROM o)" : "0");
     status = pg_run(pg, sql.text, &result, error);
     sql_reset(&sql);
     if (status != STATUS_OK)
         return status;
-    *forgotten = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-    *kept = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+    cleaning->forgotten = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    cleaning->kept = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
+    cleaning->rejects = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
     PQclear(result);
     return STATUS_OK;
 }
 
-enum status ledger_clean(struct pg *pg, const struct ledger *ledger, const struct table *table, bool unfinished,
-                         int64_t *forgotten, int64_t *kept, struct error *error)
+enum status ledger_clean(struct pg *pg, const struct ledger *ledger, const struct table *table, bool all,
+                         struct ledger_cleaning *cleaning, struct error *error)
 {
-    bool exists;
-    enum status status = ledger_exists(pg, ledger, &exists, error);
+    struct look found = {0};
+    enum status status = look(pg, ledger, &found, error);
 
-    *forgotten = *kept = 0;
-    if (status != STATUS_OK || !exists)
+    *cleaning = (struct ledger_cleaning){0};
+    if (status != STATUS_OK || !found.tables)
         return status;
     /* The lock on the tables keeps others from registering between the look and the drop. */
-    status = pg_runf(pg, NULL, error, "%s%s; LOCK TABLE %s, %s IN SHARE ROW EXCLUSIVE MODE", begin_sql, LEDGER_LOCK,
-                     ledger->job_table, ledger->piece_table);
+    status = pg_runf(pg, NULL, error, "%s%s; LOCK TABLE %s, %s%s%s IN SHARE ROW EXCLUSIVE MODE", begin_sql, LEDGER_LOCK,
+                     ledger->job_table, ledger->piece_table, found.rejects ? ", " : "",
+                     found.rejects ? ledger->reject_table : "");
     if (status == STATUS_OK)
-        status = forget(pg, ledger, table, unfinished, forgotten, kept, error);
+        status = forget(pg, ledger, table, all, found.rejects, cleaning, error);
     if (status == STATUS_OK)
-        status = drop_empty(pg, ledger, error);
+        status = drop_empty(pg, ledger, found.rejects, error);
     if (status == STATUS_OK)
         status = pg_run(pg, "COMMIT", NULL, error);
     if (status != STATUS_OK)

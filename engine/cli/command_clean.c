@@ -36,7 +36,8 @@ static enum status clean_table(const struct options *options, struct pg *pg, str
 {
     struct ledger ledger;
     struct table table = {0};
-    int64_t forgotten = 0, kept = 0;
+    struct ledger_cleaning cleaning = {0};
+    long long rejects;
     enum status status;
     bool exists = false;
 
@@ -49,14 +50,23 @@ static enum status clean_table(const struct options *options, struct pg *pg, str
     if (status == STATUS_OK && exists)
         status = find_table(pg, options->table, &table, error);
     if (status == STATUS_OK && exists)
-        status = ledger_clean(pg, &ledger, &table, options->yes, &forgotten, &kept, error);
+        status = ledger_clean(pg, &ledger, &table, options->yes, &cleaning, error);
     if (status == STATUS_OK && exists)
-        printf("forgot %lld job%s of %s\n", (long long)forgotten, forgotten == 1 ? "" : "s", table.sql);
-    if (status == STATUS_OK && kept > 0)
-        status = error_set(error, STATUS_USAGE,
-                           "%lld unfinished job%s of %s kept: without its ledger a job cannot be resumed; to forget it "
-                           "all the same, say --yes",
-                           (long long)kept, kept == 1 ? " was" : "s were", table.sql);
+        printf("forgot %lld job%s of %s\n", (long long)cleaning.forgotten, cleaning.forgotten == 1 ? "" : "s",
+               table.sql);
+    rejects = (long long)cleaning.rejects;
+    if (status == STATUS_OK && rejects > 0 && cleaning.kept == 0)
+        printf("with them went %lld rejected row%s that %s never replayed\n", rejects, rejects == 1 ? "" : "s",
+               rejects == 1 ? "was" : "were");
+    if (status == STATUS_OK && cleaning.kept > 0) {
+        status = error_set(error, STATUS_USAGE, "%lld unfinished job%s of %s kept: without its ledger a job cannot be",
+                           (long long)cleaning.kept, cleaning.kept == 1 ? " was" : "s were", table.sql);
+        if (rejects > 0)
+            error_hint(error, " resumed, and %lld rejected row%s not be replayed", rejects, rejects == 1 ? "" : "s");
+        else
+            error_hint(error, " resumed");
+        error_hint(error, "; to forget it all the same, say --yes");
+    }
     table_reset(&table);
     ledger_reset(&ledger);
     return status;

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "engine/cli/commands.h"
-#include "engine/cli/job.h"
+#include "engine/cli/job_rejects.h"
 #include "engine/cli/progress.h"
 #include "engine/cli/text.h"
 #include "engine/log.h"
@@ -26,6 +26,7 @@ struct run {
     struct append_target append;
     struct stop *stop;
     struct signals *signals;
+    struct job_rejects rejects;
     bool known; /* the ledger had the job before this run */
 };
 
@@ -41,6 +42,8 @@ static enum status run_committed(void *context, const struct piece_spec *piece, 
                                  struct error *error)
 {
     struct run *run = context;
+    /* Rejects are no range; the ledger alone tells of them. */
+    bool rejects = range_is_rejects(piece->place.range);
     struct checkpoint_piece line = {
         .input = piece->input,
         .lo = piece->place.range.lo,
@@ -50,7 +53,7 @@ static enum status run_committed(void *context, const struct piece_spec *piece, 
         .bytes = result->bytes,
     };
 
-    return checkpoint_piece(run->checkpoint, &line, error);
+    return rejects ? STATUS_OK : checkpoint_piece(run->checkpoint, &line, error);
 }
 
 static enum status run_failed(void *context, const struct piece_spec *piece, const struct error *reason,
@@ -206,6 +209,7 @@ static void run_set_stats(struct run *run)
     run->stats.ranges_before = ranges_before(job);
     run->stats.rows_before = job->rows_before;
     run->stats.bytes_before = job->bytes_before;
+    run->stats.rejects_before = run->rejects.all;
     run->stats.input_size = inputs_size(job);
 }
 
@@ -217,6 +221,8 @@ static enum status run_prepare_job(struct run *run, const struct options *option
     status = job_open(job, options, run->stop, error);
     if (status == STATUS_OK)
         status = job_check_checkpoint(job, &run->before, run->path, error);
+    if (status == STATUS_OK)
+        status = job_rejects_prepare(job, &run->rejects, error);
     if (status != STATUS_OK || job->finished)
         return status;
     run->known = job->resumed;
@@ -335,22 +341,39 @@ static enum status run_pipeline(struct run *run, struct error *error)
     status = progress_start(options->progress, &run->stats, &shown, &progress, error);
     if (status == STATUS_OK)
         status = pipeline_run(&spec, error);
-    progress_finish(progress, status);
+    progress_finish(progress, status == STATUS_OK && run->rejects.open + stats_get(&run->stats.rejects_done) > 0
+                                  ? STATUS_REJECTS
+                                  : status);
     return status;
 }
 
 /* What to do now. */
 static void run_hint(const struct run *run, enum status status)
 {
-    if (status == STATUS_OK)
+    if (status == STATUS_OK || status == STATUS_REJECTS)
         return;
     log_line(LOG_NOTICE, "what is committed stays; run the same command again to resume (checkpoint file %s)",
              run->path);
+    if (status == STATUS_DATA && !run->append.reject)
+        log_line(LOG_NOTICE, "with --on-bad-row reject it sets bad rows aside and goes on");
     if (status == STATUS_DATA && run->job.kind == SOURCE_STREAM)
         log_line(LOG_NOTICE,
                  "to load a corrected file instead: hyperfill clean --target … --table %s --yes, then run it with "
                  "--overlap replace",
                  run->job.options->table);
+}
+
+/* A share of bad rows is judged when all are known. */
+static enum status run_judge_rejects(struct run *run, struct error *error)
+{
+    int64_t rejects = atomic_load(&run->append.rejects), seen = atomic_load(&run->append.rows_seen);
+
+    if (rejects == 0 || !append_target_exceeds(&run->append, rejects, seen, true))
+        return STATUS_OK;
+    return error_set(
+        error, STATUS_DATA,
+        "%lld of %lld rows were rejected, more than --max-rejects %s allows: with a higher one the job is complete",
+        (long long)rejects, (long long)seen, run->job.options->max_rejects_text);
 }
 
 /* Writes into the ledger that the job is complete, through restarts of the server. Only for a run that ended well. */
@@ -365,7 +388,9 @@ static enum status run_finish(struct run *run, struct error *error)
         int64_t pause_ms;
 
         error_reset(error);
-        status = pg_connect(target, error);
+        status = run_judge_rejects(run, error);
+        if (status == STATUS_OK)
+            status = pg_connect(target, error);
         if (status == STATUS_OK && run->job.kind == SOURCE_STREAM && run->job.options->overlap == OVERLAP_REPLACE)
             status = job_empty_gaps(&run->job, error);
         if (status == STATUS_OK)
@@ -387,10 +412,23 @@ static enum status run_close(struct run *run, enum status status, struct error *
         status = run_finish(run, error);
     end = status == STATUS_OK ? CHECKPOINT_COMPLETE : status == STATUS_STOPPED ? CHECKPOINT_STOPPED : CHECKPOINT_FAILED;
     error_reset(&second);
+    /* However it ended; what cannot be written now is safe in the ledger. */
+    if ((run->append.reject || run->rejects.open > 0) &&
+        job_rejects_render(&run->job, &run->rejects, &second) != STATUS_OK) {
+        if (status == STATUS_OK) {
+            *error = second;
+            status = second.status;
+        } else {
+            log_line(LOG_WARNING, "the reject file is not up to date: %s", second.text);
+        }
+        error_reset(&second);
+    }
     if (checkpoint_stop(run->checkpoint, end, &second) != STATUS_OK && status == STATUS_OK) {
         *error = second;
         status = second.status;
     }
+    if (status == STATUS_OK)
+        status = job_rejects_tell(&run->rejects, error);
     run_hint(run, status);
     return status;
 }
@@ -420,6 +458,7 @@ static enum status run_load(struct run *run, struct error *error)
         .inputs = job->inputs,
         .input_count = job->input_count,
     };
+    job_rejects_target(job, &run->rejects, &run->append);
     status = append_target_init(&run->append, error);
     if (status == STATUS_OK) {
         /* Sessions have connections of their own; this one would only sit there idle for hours. */
@@ -469,6 +508,10 @@ enum status command_run(const struct options *options, struct error *error)
             "--table %s",
             count_format(run->job.rows_before, count), options->table);
         status = run_tell_complete(run, error);
+        if (status == STATUS_OK && run->rejects.open > 0)
+            status = job_rejects_render(&run->job, &run->rejects, error);
+        if (status == STATUS_OK)
+            status = job_rejects_tell(&run->rejects, error);
     } else if (status == STATUS_OK) {
         status = run_load(run, error);
     }

@@ -30,16 +30,22 @@ static char path_letter(char letter)
 
 enum status command_checkpoint_path(const struct options *options, char path[CHECKPOINT_PATH_MAX], struct error *error)
 {
+    return command_default_path(options, options->checkpoint, "checkpoint", path, error);
+}
+
+enum status command_default_path(const struct options *options, const char *given, const char *ending,
+                                 char path[CHECKPOINT_PATH_MAX], struct error *error)
+{
     size_t prefix = strlen("hyperfill-");
     int size;
 
-    if (options->checkpoint != NULL)
-        size = snprintf(path, CHECKPOINT_PATH_MAX, "%s", options->checkpoint);
+    if (given != NULL)
+        size = snprintf(path, CHECKPOINT_PATH_MAX, "%s", given);
     else
-        size = snprintf(path, CHECKPOINT_PATH_MAX, "hyperfill-%s.checkpoint", options->table);
+        size = snprintf(path, CHECKPOINT_PATH_MAX, "hyperfill-%s.%s", options->table, ending);
     if (size >= CHECKPOINT_PATH_MAX)
-        return error_set(error, STATUS_USAGE, "the path of the checkpoint file is too long");
-    if (options->checkpoint == NULL)
+        return error_set(error, STATUS_USAGE, "the path of the %s file is too long", ending);
+    if (given == NULL)
         for (char *letter = path + prefix; *letter != '\0'; letter++)
             *letter = path_letter(*letter);
     return STATUS_OK;

@@ -10,6 +10,7 @@ MUST_CHECK enum status command_plan(const struct options *options, struct error 
 MUST_CHECK enum status command_run(const struct options *options, struct error *error);
 MUST_CHECK enum status command_status(const struct options *options, struct error *error);
 MUST_CHECK enum status command_clean(const struct options *options, struct error *error);
+MUST_CHECK enum status command_replay(const struct options *options, struct error *error);
 
 /*
  * The checkpoint file of these options: --checkpoint, else hyperfill-<table>.checkpoint, where letters of the table's
@@ -18,6 +19,10 @@ MUST_CHECK enum status command_clean(const struct options *options, struct error
 #define CHECKPOINT_PATH_MAX 4096
 MUST_CHECK enum status command_checkpoint_path(const struct options *options, char path[CHECKPOINT_PATH_MAX],
                                                struct error *error);
+
+/* The same for another file: `given`, else hyperfill-<table>.ENDING. */
+MUST_CHECK enum status command_default_path(const struct options *options, const char *given, const char *ending,
+                                            char path[CHECKPOINT_PATH_MAX], struct error *error);
 
 #define JOBS_MAX 256
 
@@ -37,7 +42,7 @@ enum option_kind {
     OPTION_VERSION,
 };
 
-enum option_group { GROUP_JOB, GROUP_RANGES, GROUP_SPEED, GROUP_CSV, GROUP_OUTPUT, GROUP_COUNT };
+enum option_group { GROUP_JOB, GROUP_REJECTS, GROUP_RANGES, GROUP_SPEED, GROUP_CSV, GROUP_OUTPUT, GROUP_COUNT };
 
 #define OPTION_COMMAND(command) (1U << (command))
 

@@ -190,6 +190,7 @@ void event_progress(const struct progress_view *view)
     json_integer(&event.json, "ranges_failed", view->ranges_failed);
     json_integer(&event.json, "queue_percent", view->queue_percent);
     json_integer(&event.json, "spilled_bytes", view->spilled_bytes);
+    json_integer(&event.json, "rejects", view->rejects);
     json_integer(&event.json, "retries", view->retries);
     json_integer(&event.json, "readers_active", view->readers_active);
     json_integer(&event.json, "writers_active", view->writers_active);
@@ -226,6 +227,8 @@ void event_summary(const struct progress_job *job, const struct stats *stats, in
     json_integer(&event.json, "rows_before", stats_get(&stats->rows_before));
     json_integer(&event.json, "bytes_before", stats_get(&stats->bytes_before));
     json_integer(&event.json, "rows_skipped", stats_get(&stats->rows_skipped));
+    json_integer(&event.json, "rejects", stats_get(&stats->rejects_done));
+    json_integer(&event.json, "rejects_before", stats_get(&stats->rejects_before));
     json_integer(&event.json, "pieces", stats_get(&stats->pieces_done));
     json_integer(&event.json, "ranges", stats_get(&stats->ranges_done));
     json_integer(&event.json, "ranges_before", stats_get(&stats->ranges_before));

@@ -12,18 +12,20 @@
 #define RUN OPTION_COMMAND(COMMAND_RUN)
 #define STATUS OPTION_COMMAND(COMMAND_STATUS)
 #define CLEAN OPTION_COMMAND(COMMAND_CLEAN)
+#define REPLAY OPTION_COMMAND(COMMAND_REPLAY)
 #define BEFORE OPTION_COMMAND(COMMAND_NONE) /* before the command is named */
-#define JOB (PLAN | RUN)
+#define JOB (PLAN | RUN | REPLAY)
 #define ALL (JOB | STATUS | CLEAN | OPTION_COMMAND(COMMAND_HELP) | OPTION_COMMAND(COMMAND_VERSION) | BEFORE)
 
 #define AT(field) .offset = offsetof(struct options, field)
 
 static const char *const order_choices[] = {"newest", "oldest", NULL};
 static const char *const overlap_choices[] = {"error", "replace", "keep", NULL};
+static const char *const bad_row_choices[] = {"stop", "reject", NULL};
 static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
 
 _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) == sizeof(unsigned) &&
-                   sizeof(enum progress_mode) == sizeof(unsigned),
+                   sizeof(enum bad_row) == sizeof(unsigned) && sizeof(enum progress_mode) == sizeof(unsigned),
                "choices are stored as unsigned");
 
 /* clang-format off */
@@ -50,6 +52,16 @@ const struct option_entry option_table[] = {
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint"},
     {"ledger-schema", "NAME", JOB | CLEAN, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
      .help = "the schema of the target that keeps the ledger: which rows are in", .default_text = "hyperfill"},
+
+    {"on-bad-row", "WHAT", JOB, 0, GROUP_REJECTS, OPTION_CHOICE, AT(on_bad_row), .choices = bad_row_choices,
+     .help = "what to do with a row that the table cannot take: stop, or reject it into the reject file and go on",
+     .default_text = "stop"},
+    {"max-rejects", "N|P%", JOB, 0, GROUP_REJECTS, OPTION_TEXT, AT(max_rejects_text),
+     .help = "stop when the job has more rejected rows than this, or than this share of the rows seen",
+     .default_text = "1000"},
+    {"reject-file", "FILE", JOB, 0, GROUP_REJECTS, OPTION_TEXT, AT(reject_file),
+     .help = "the rejected rows as they came; FILE.reasons says where each stood and what is wrong with it",
+     .default_text = "hyperfill-NAME.rejects"},
 
     {"from", "TIME", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(from),
      .help = "load rows at or after this time, in the type of the time column"},
@@ -106,7 +118,8 @@ const size_t option_count = sizeof option_table / sizeof option_table[0];
 _Static_assert(sizeof option_table / sizeof option_table[0] <= 64, "the parser keeps one bit for each");
 
 static const char *const group_titles[GROUP_COUNT] = {
-    [GROUP_JOB] = "The job",   [GROUP_RANGES] = "Ranges",        [GROUP_SPEED] = "Speed and limits",
+    [GROUP_JOB] = "The job",   [GROUP_REJECTS] = "Bad rows",
+    [GROUP_RANGES] = "Ranges", [GROUP_SPEED] = "Speed and limits",
     [GROUP_CSV] = "CSV input", [GROUP_OUTPUT] = "Output, other",
 };
 
@@ -120,6 +133,7 @@ static const char overview[] =
     "  hyperfill run      start a backfill, or resume it where it stopped\n"
     "  hyperfill status   show how far a job is, from its checkpoint file\n"
     "  hyperfill clean    forget the ledger of a finished job\n"
+    "  hyperfill replay   load rejected rows that were corrected\n"
     "  hyperfill help COMMAND   all options of a command, with their defaults\n"
     "\n"
     "From PostgreSQL, up to where the application's dual writes began:\n"
@@ -140,7 +154,8 @@ static const char overview[] =
     "  4  server     a server refuses for good: missing table, privilege, feature\n"
     "  5  transient  a server or the network failed for too long: run it again later\n"
     "  6  system     this machine: file, disk, memory\n"
-    "  7  stopped    you asked it to stop; run it again to resume\n";
+    "  7  stopped    you asked it to stop; run it again to resume\n"
+    "  8  rejects    all is loaded but the rows in the reject file\n";
 
 static const char plan_text[] =
     "hyperfill plan: show what a run would do, and change nothing\n"
@@ -201,6 +216,23 @@ static const char clean_text[] =
     "The rows stay. Without its ledger a job cannot be resumed: running it again\n"
     "would load its rows a second time.\n";
 
+static const char replay_text[] =
+    "hyperfill replay: load rejected rows that were corrected\n"
+    "\n"
+    "Usage: hyperfill replay --source SPEC --target CONNINFO --table NAME [options]\n"
+    "\n"
+    "Takes the options of run. Correct the rows in the reject file where they are;\n"
+    "the n-th row of it belongs to the n-th line of FILE.reasons. A row that is to\n"
+    "be dropped for good becomes an empty line. Each row is loaded once, however\n"
+    "often it is replayed.\n";
+
+static const char replay_examples[] =
+    "  hyperfill run --on-bad-row reject --source metrics.csv \\\n"
+    "      --target 'host=new dbname=ts' --table metrics\n"
+    "  vi hyperfill-metrics.rejects\n"
+    "  hyperfill replay --source metrics.csv --target 'host=new dbname=ts' \\\n"
+    "      --table metrics\n";
+
 static const char clean_examples[] =
     "  hyperfill clean --target 'host=new dbname=ts' --table metrics\n";
 /* clang-format on */
@@ -209,10 +241,9 @@ static const struct {
     const char *text;
     const char *examples;
 } pages[] = {
-    [COMMAND_PLAN] = {plan_text, plan_examples},
-    [COMMAND_RUN] = {run_text, run_examples},
-    [COMMAND_STATUS] = {status_text, status_examples},
-    [COMMAND_CLEAN] = {clean_text, clean_examples},
+    [COMMAND_PLAN] = {plan_text, plan_examples},       [COMMAND_RUN] = {run_text, run_examples},
+    [COMMAND_STATUS] = {status_text, status_examples}, [COMMAND_CLEAN] = {clean_text, clean_examples},
+    [COMMAND_REPLAY] = {replay_text, replay_examples},
 };
 
 /* Prints words from `column` on, and wraps them to HELP_COLUMN. */
@@ -271,7 +302,7 @@ static void group_print(enum option_group group, enum command command)
 
 void options_help(enum command about)
 {
-    if (about < COMMAND_PLAN || about > COMMAND_CLEAN) {
+    if (about < COMMAND_PLAN || about > COMMAND_REPLAY) {
         fputs(overview, stdout);
         return;
     }

@@ -295,6 +295,9 @@ enum status job_read_ledger(struct job *job, struct error *error)
     if (status == STATUS_OK && job->kind == SOURCE_STREAM)
         status = job_take_marks(job, error);
     job_share_layout(job);
+    /* From here on these are ranges of time; they are sorted, so what is none comes last. */
+    while (job->row_count > 0 && range_is_rejects(job->rows[job->row_count - 1].range))
+        job->row_count--;
     return status;
 }
 

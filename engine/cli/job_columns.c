@@ -261,6 +261,7 @@ static enum status stream_columns(struct job *job, size_t input, struct error *e
         .name = source->name,
         .column_list = columns->list,
         .copy_options = columns->copy_options,
+        .csv_options = columns->copy_options,
         .quote = source->dialect.quote,
         .escape = source->dialect.escape,
     };
@@ -288,6 +289,7 @@ static enum status postgres_columns(struct job *job, struct error *error)
         .name = job->source_table.sql,
         .column_list = job->columns[0].list,
         .copy_options = job->postgres.binary ? "FORMAT binary" : "FORMAT csv",
+        .csv_options = "FORMAT csv",
         .quote = '"',
         .escape = '"',
     };

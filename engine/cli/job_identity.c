@@ -153,5 +153,6 @@ enum status job_fingerprint(struct job *job, struct error *error)
     snprintf(id, sizeof id, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
     ledger_init(&job->ledger, job->options->ledger_schema, id);
     job->ledger.shared = job->input_count > 1;
+    job->ledger.rejects = job->options->on_bad_row == BAD_ROW_REJECT;
     return STATUS_OK;
 }

@@ -197,6 +197,7 @@ static void source_init(struct job *job, size_t index)
         .input = (int32_t)index,
         .memory_bytes = options->memory_bytes,
         .stop = job->stop,
+        .reject = options->on_bad_row == BAD_ROW_REJECT,
         .dialect =
             {
                 .delimiter = options->delimiter,

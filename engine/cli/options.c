@@ -16,8 +16,8 @@
 #define DISTANCE_NAME_MAX 32
 
 static const char *const command_names[] = {
-    [COMMAND_NONE] = "",       [COMMAND_PLAN] = "plan", [COMMAND_RUN] = "run",         [COMMAND_STATUS] = "status",
-    [COMMAND_CLEAN] = "clean", [COMMAND_HELP] = "help", [COMMAND_VERSION] = "version",
+    [COMMAND_NONE] = "",       [COMMAND_PLAN] = "plan",     [COMMAND_RUN] = "run",   [COMMAND_STATUS] = "status",
+    [COMMAND_CLEAN] = "clean", [COMMAND_REPLAY] = "replay", [COMMAND_HELP] = "help", [COMMAND_VERSION] = "version",
 };
 
 static const size_t command_count = sizeof command_names / sizeof command_names[0];
@@ -324,13 +324,14 @@ static enum status unknown_command(const struct parser *parser, const char *name
 
     if (!word_is_plain(name, size))
         return error_set(parser->error, STATUS_USAGE,
-                         "argument %d is no command; commands are plan, run, status, clean, help", parser->index - 1);
+                         "argument %d is no command; commands are plan, run, status, clean, replay, help",
+                         parser->index - 1);
     for (size_t index = COMMAND_PLAN; index < command_count; index++)
         nearest_keep(name, size, command_names[index], &nearest, &distance);
     if (nearest != NULL)
         return error_set(parser->error, STATUS_USAGE, "unknown command %s; did you mean %s?", name, nearest);
-    return error_set(parser->error, STATUS_USAGE, "unknown command %s; commands are plan, run, status, clean, help",
-                     name);
+    return error_set(parser->error, STATUS_USAGE,
+                     "unknown command %s; commands are plan, run, status, clean, replay, help", name);
 }
 
 /* A word is the command, and after `help` the command that is asked about. */
@@ -413,6 +414,31 @@ static enum status dialect_finish(struct parser *parser)
     return dialect_check(options, parser->error);
 }
 
+/* A count, or a share of the rows with a percent sign. */
+static enum status rejects_finish(struct options *options, struct error *error)
+{
+    const char *text = options->max_rejects_text;
+    char *end;
+
+    if (text == NULL)
+        return STATUS_OK;
+    errno = 0;
+    if (isdigit((unsigned char)text[0]) && text[strspn(text, "0123456789")] == '\0') {
+        options->max_rejects = strtoll(text, &end, 10);
+        if (errno == 0)
+            return STATUS_OK;
+    } else if (isdigit((unsigned char)text[0]) && text[strspn(text, "0123456789.")] == '%') {
+        options->max_rejects = -1;
+        options->max_rejects_percent = strtod(text, &end);
+        if (strcmp(end, "%") == 0 && options->max_rejects_percent <= 100)
+            return STATUS_OK;
+    }
+    return error_set(error, STATUS_USAGE,
+                     "--max-rejects takes a number of rows, or a share of them such as 0.5%%, not"
+                     " \"%s\"",
+                     text);
+}
+
 static int jobs_default(void)
 {
     long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
@@ -429,6 +455,7 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
         .jobs = jobs_default(),
         .memory_bytes = 256 * MEBIBYTE,
         .retry_seconds = 300,
+        .max_rejects = 1000,
         .header = true,
         .delimiter = ',',
         .quote = '"',
@@ -448,5 +475,7 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
     options->source = options->sources.items[0];
     if (options->spill_max > 0 && options->spill_dir == NULL)
         return error_set(error, STATUS_USAGE, "--spill-max needs --spill-dir");
+    if (rejects_finish(options, error) != STATUS_OK)
+        return error->status;
     return dialect_finish(&parser);
 }

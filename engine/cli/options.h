@@ -10,9 +10,19 @@
 
 #include "engine/error.h"
 
-enum command { COMMAND_NONE, COMMAND_PLAN, COMMAND_RUN, COMMAND_STATUS, COMMAND_CLEAN, COMMAND_HELP, COMMAND_VERSION };
+enum command {
+    COMMAND_NONE,
+    COMMAND_PLAN,
+    COMMAND_RUN,
+    COMMAND_STATUS,
+    COMMAND_CLEAN,
+    COMMAND_REPLAY,
+    COMMAND_HELP,
+    COMMAND_VERSION
+};
 enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
+enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
 
 /* Values of an option that may be given several times. */
@@ -47,6 +57,11 @@ struct options {
     int64_t spill_max;         /* default 0: half of the room in spill_dir */
     enum order order;
     enum overlap overlap;
+    enum bad_row on_bad_row;
+    const char *max_rejects_text; /* as given */
+    int64_t max_rejects;          /* default 1000; -1: the percentage counts */
+    double max_rejects_percent;   /* of the rows seen */
+    const char *reject_file;      /* NULL: hyperfill-<table>.rejects */
     enum progress_mode progress;
     bool yes;
     bool json;    /* status --json */

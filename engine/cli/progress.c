@@ -139,6 +139,7 @@ static void view_take(struct progress *progress, struct progress_view *view)
         .queue_percent = blocks_total > 0 ? (int)(stats_get(&stats->blocks_used) * 100 / blocks_total) : 0,
         .spilled_bytes = stats_get(&stats->spilled_bytes),
         .retries = stats_get(&stats->retries),
+        .rejects = stats_get(&stats->rejects_before) + stats_get(&stats->rejects_done),
         .readers_active = atomic_load(&((struct stats *)stats)->readers_active),
         .writers_active = atomic_load(&((struct stats *)stats)->writers_active),
     };

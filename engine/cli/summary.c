@@ -128,6 +128,10 @@ const char *progress_line(const struct progress_view *view, const char *table, b
     ranges_append(&line, view);
     snprintf(field, sizeof field, "queue %d%%", view->queue_percent);
     field_append(&line, field);
+    if (view->rejects > 0) {
+        snprintf(field, sizeof field, "rejects %" PRId64, view->rejects);
+        field_append(&line, field);
+    }
     snprintf(field, sizeof field, "retries %" PRId64, view->retries);
     field_append(&line, field);
     text[line.size] = '\0';
@@ -160,6 +164,10 @@ static void rows_print(const struct stats *stats)
     if (stats_get(&stats->rows_skipped) > 0)
         fprintf(stderr, "; %s outside --from and --until left out",
                 count_format(stats_get(&stats->rows_skipped), number));
+    if (stats_get(&stats->rejects_done) + stats_get(&stats->rejects_before) > 0)
+        fprintf(stderr, "\n  rejects  %s", count_format(stats_get(&stats->rejects_done), number));
+    if (stats_get(&stats->rejects_before) > 0)
+        fprintf(stderr, ", after %s in earlier runs", count_format(stats_get(&stats->rejects_before), number));
     fprintf(stderr, "\n  bytes    %s\n", size_format(stats_get(&stats->bytes_done), number));
 }
 
@@ -213,6 +221,8 @@ void summary_print(const struct progress_job *job, const struct stats *stats, in
     flockfile(stderr);
     if (result == STATUS_OK)
         fprintf(stderr, "%s: complete\n", job->table);
+    else if (result == STATUS_REJECTS)
+        fprintf(stderr, "%s: complete but for rejected rows\n", job->table);
     else if (result == STATUS_STOPPED)
         fprintf(stderr, "%s: stopped before its end\n", job->table);
     else

@@ -84,11 +84,14 @@ MUST_CHECK enum status pg_copy_out_begin(struct pg *pg, const char *sql, struct 
 MUST_CHECK enum status pg_copy_out_next(struct pg *pg, const char **row, int *size, int64_t *rows, struct error *error);
 
 /* Status for an SQLSTATE: 08, 40, 53, 55P03, 57P0x, 57014 (cancel by others), 25006 after failover: transient; 22, 23,
- * 2200x, 44: data; 42501, 42xxx and the rest: server. */
+ * 2200x, 44, 54000, P0001: data; 42501, 42xxx and the rest: server. */
 enum status pg_status_of(const char *sqlstate);
 
 /* CONTEXT of the last error of the server ("COPY t, line 3, column x"), "" if it had none. Kept over pg_rollback. */
 const char *pg_last_context(const struct pg *pg);
+
+/* The column that the same error names as its own, "" if none: NOT NULL does. */
+const char *pg_last_column(const struct pg *pg);
 
 /* Rolls back if a transaction is open, also after ABORT; a lost connection is fine. */
 void pg_rollback(struct pg *pg);

@@ -10,10 +10,11 @@ struct pg {
     const struct pg_address *address;
     const struct pg_setting *settings;
     struct stop *stop;
-    PGconn *conn;  /* NULL: not connected */
-    char *row;     /* what pg_copy_out_next gave last; libpq's memory */
-    char *context; /* PG_DIAG_CONTEXT of the last error, or NULL */
-    size_t unread; /* bytes put since the socket was last read */
+    PGconn *conn;    /* NULL: not connected */
+    char *row;       /* what pg_copy_out_next gave last; libpq's memory */
+    char *context;   /* PG_DIAG_CONTEXT of the last error, or NULL */
+    char column[64]; /* PG_DIAG_COLUMN_NAME of the same */
+    size_t unread;   /* bytes put since the socket was last read */
 };
 
 /* How long a wait may take and whether a stop ends it. */

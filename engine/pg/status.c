@@ -22,6 +22,8 @@ static const struct {
     {"25P04", STATUS_TRANSIENT}, /* transaction timeout: the session was ended */
     {"40", STATUS_TRANSIENT},    /* transaction rollback: 40001 serialization, 40P01 deadlock */
     {"44", STATUS_DATA},         /* with check option violation */
+    {"54000", STATUS_DATA},      /* program limit: a value too long for an index */
+    {"P0001", STATUS_DATA},      /* RAISE EXCEPTION in a trigger */
     {"53", STATUS_TRANSIENT},    /* insufficient resources: disk, memory, connections */
     {"55006", STATUS_TRANSIENT}, /* object in use */
     {"55P03", STATUS_TRANSIENT}, /* lock not available: lock_timeout */
@@ -59,6 +61,12 @@ void pg_context_set(struct pg *pg, const char *context)
 {
     free(pg->context);
     pg->context = context == NULL ? NULL : pg_text(context);
+    pg->column[0] = '\0';
+}
+
+const char *pg_last_column(const struct pg *pg)
+{
+    return pg->column;
 }
 
 const char *pg_last_context(const struct pg *pg)
@@ -112,6 +120,7 @@ enum status pg_fail_result(struct pg *pg, const PGresult *result, struct error *
     } lines[] = {{PG_DIAG_MESSAGE_DETAIL, "DETAIL"}, {PG_DIAG_MESSAGE_HINT, "HINT"}, {PG_DIAG_CONTEXT, "CONTEXT"}};
     const char *code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
     const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *column = PQresultErrorField(result, PG_DIAG_COLUMN_NAME);
     enum status status;
 
     if (code == NULL)
@@ -119,6 +128,8 @@ enum status pg_fail_result(struct pg *pg, const PGresult *result, struct error *
     if (error->status != STATUS_OK)
         return error->status;
     pg_context_set(pg, PQresultErrorField(result, PG_DIAG_CONTEXT));
+    if (column != NULL)
+        snprintf(pg->column, sizeof pg->column, "%s", column);
     status = pg_fail(error, pg_status_of(code), code, "%s: %s", pg->address->role, message == NULL ? code : message);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         const char *text = PQresultErrorField(result, lines[i].field);

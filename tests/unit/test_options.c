@@ -61,6 +61,9 @@ static void test_defaults(void **state)
     assert_int_equal(options.retry_seconds, 300);
     assert_int_equal(options.order, ORDER_NEWEST);
     assert_int_equal(options.overlap, OVERLAP_ERROR);
+    assert_int_equal(options.on_bad_row, BAD_ROW_STOP);
+    assert_int_equal(options.max_rejects, 1000);
+    assert_null(options.reject_file);
     assert_int_equal(options.progress, PROGRESS_AUTO);
     assert_true(options.header);
     assert_false(options.header_given);
@@ -69,6 +72,25 @@ static void test_defaults(void **state)
     assert_int_equal(options.quote, '"');
     assert_int_equal(options.escape, '"');
     assert_string_equal(options.null_text, "");
+}
+
+static void test_rejects(void **state)
+{
+    static const char *const wrong[] = {"x", "-1", "1k", "101%", "%", "1%%", "1.5", "99999999999999999999", "1.2.3%"};
+
+    (void)state;
+    assert_fine("run", JOB, "--on-bad-row", "reject", "--max-rejects", "0", "--reject-file", "bad.csv");
+    assert_int_equal(options.on_bad_row, BAD_ROW_REJECT);
+    assert_int_equal(options.max_rejects, 0);
+    assert_string_equal(options.reject_file, "bad.csv");
+    assert_fine("replay", JOB, "--max-rejects", "0.5%");
+    assert_int_equal(options.command, COMMAND_REPLAY);
+    assert_int_equal(options.max_rejects, -1);
+    assert_true(options.max_rejects_percent > 0.499 && options.max_rejects_percent < 0.501);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        assert_int_equal(PARSE("run", JOB, "--max-rejects", wrong[i]), STATUS_USAGE);
+        assert_non_null(strstr(error.text, "--max-rejects takes a number of rows, or a share"));
+    }
 }
 
 static void test_job_values(void **state)
@@ -193,9 +215,9 @@ static void test_names_refused(void **state)
     assert_refused("unknown option --; see hyperfill help run", "run", "--");
     assert_refused("unknown command rum; did you mean run?", "rum");
     assert_refused("unknown command statsu; did you mean status?", "help", "statsu");
-    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, help", "frobnicate");
+    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, help", "frobnicate");
     assert_refused("--json is no option of run; it belongs to status", "run", JOB, "--json");
-    assert_refused("--jobs is no option of status; it belongs to plan, run", "status", "--jobs", "2");
+    assert_refused("--jobs is no option of status; it belongs to plan, run, replay", "status", "--jobs", "2");
     assert_refused("--jobs comes before the command; write hyperfill COMMAND --jobs, such as hyperfill run", "--jobs",
                    "2", "run");
     assert_refused("argument 2 is no option; did you mean --help?", "run", "-h");
@@ -319,12 +341,13 @@ static void test_help_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_job_values),
+        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_rejects),
+        cmocka_unit_test(test_job_values),       cmocka_unit_test(test_spill),
         cmocka_unit_test(test_other_values),     cmocka_unit_test(test_dialect),
         cmocka_unit_test(test_dialect_refused),  cmocka_unit_test(test_values_refused),
         cmocka_unit_test(test_names_refused),    cmocka_unit_test(test_required),
         cmocka_unit_test(test_help_and_version), cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_help_pages),       cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_help_pages),
     };
 
     alarm(240);

@@ -1,0 +1,406 @@
+/* Rows one by one, where a piece has bad ones. */
+#include "writers/careful.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "writers/records.h"
+#include "writers/rejects.h"
+
+#define SEGMENT_MIN 64
+#define SEGMENT_FIRST 256
+#define SEGMENT_MAX 4096
+#define SEGMENT_SIZE_MAX ((size_t)256 << 10)
+#define REASON_MAX 1024
+
+/* A record of the segment; its text is in `text` of the writing. */
+struct held {
+    size_t at, size;
+    int64_t offset, line;
+};
+
+struct careful {
+    struct append_session *session;
+    const struct append_target *target;
+    const struct append_input *input;
+    const struct piece_spec *spec;
+    struct piece *piece;
+    struct careful_count *count;
+    struct records records;
+    struct reject_batch batch;
+    /* The segment: kept until it is taken or rejected, since the piece may have given its blocks back. */
+    char *text;
+    size_t size, room;
+    struct held held[SEGMENT_MAX];
+    int held_count, limit;
+    struct error reason; /* of the last COPY that failed */
+    int named;           /* the record of it that the server has named, or -1 */
+    bool certain;        /* and that it is bad needs no second try */
+    char column[64];
+};
+
+/* ---- Counting ---- */
+
+static void count_rows(struct append_target *target, struct careful_count *count, int64_t rows, int64_t rejects)
+{
+    count->rows += rows;
+    count->rejects += rejects;
+    atomic_fetch_add(&target->rejects, rejects);
+    atomic_fetch_add(&target->rows_seen, rows + rejects);
+}
+
+void careful_undo(struct append_target *target, struct careful_count *count)
+{
+    count_rows(target, count, -count->rows, -count->rejects);
+}
+
+bool append_target_exceeds(const struct append_target *target, int64_t rejects, int64_t rows_seen, bool at_end)
+{
+    if (target->rejects_max >= 0)
+        return rejects > target->rejects_max;
+    return (at_end || rows_seen >= 1000) && (double)rejects * 100 > target->rejects_percent * (double)rows_seen;
+}
+
+/*
+ * Records without a time gather in a piece of their own, which may come before the rows among which they stood: there
+ * the size of a record tells how many were seen before its end.
+ */
+static int64_t rows_seen(const struct careful *careful)
+{
+    int64_t seen = atomic_load(&careful->session->target->rows_seen), bytes, rows;
+
+    if (!range_is_rejects(careful->spec->place.range))
+        return seen;
+    bytes = piece_bytes(careful->piece);
+    rows = piece_rows(careful->piece);
+    if (bytes > 0 && careful->spec->end / bytes * rows > seen)
+        seen = careful->spec->end / bytes * rows;
+    return seen;
+}
+
+/* ---- Rejecting ---- */
+
+/* The server's own words without who said them and what to do; and without its context, which counts lines as it
+ * pleases. */
+static void shorten(const char *role, const char *text, char reason[REASON_MAX])
+{
+    static const char *const ends[] = {"\nHINT: ", "\nCONTEXT: "};
+    size_t role_size = strlen(role), size;
+
+    if (strncmp(text, role, role_size) == 0 && strncmp(text + role_size, ": ", 2) == 0)
+        text += role_size + 2;
+    size = strlen(text);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        const char *end = strstr(text, ends[i]);
+
+        if (end != NULL && (size_t)(end - text) < size)
+            size = (size_t)(end - text);
+    }
+    if (size > REASON_MAX - 1)
+        size = REASON_MAX - 1;
+    for (size_t i = 0; i < size; i++)
+        reason[i] = text[i] == '\n' || text[i] == '\r' ? ' ' : text[i];
+    reason[size] = '\0';
+}
+
+/* The limit of the job; the record and its reason are part of the text, so that --max-rejects 0 tells what a stop at
+ * the first bad row would. */
+static enum status refuse(struct careful *careful, const struct reject *reject, struct error *error)
+{
+    const struct append_target *target = careful->target;
+    char limit[32];
+
+    careful->count->too_many = true;
+    if (target->rejects_max >= 0)
+        snprintf(limit, sizeof limit, "%" PRId64, target->rejects_max);
+    else
+        snprintf(limit, sizeof limit, "%g%%", target->rejects_percent);
+    snprintf(error->input, sizeof error->input, "%s", careful->input->name);
+    snprintf(error->sqlstate, sizeof error->sqlstate, "%.5s", reject->sqlstate);
+    error->line = reject->line;
+    error->offset = reject->key.offset;
+    error_set(
+        error, STATUS_DATA,
+        "more rows are bad than --max-rejects %s allows: with a higher one the job goes on from here. The last one: %s",
+        limit, reject->reason);
+    locate_show(error, reject->record, reject->size);
+    return error->status;
+}
+
+static enum status reject_record(struct careful *careful, const char *text, size_t size, int64_t offset, int64_t line,
+                                 struct error *error)
+{
+    struct append_session *session = careful->session;
+    char reason[REASON_MAX];
+    struct reject reject = {
+        .key = {careful->spec->input, careful->spec->place.range.lo, offset},
+        .line = line,
+        .column = careful->column,
+        .sqlstate = careful->reason.sqlstate,
+        .reason = reason,
+        .record = text,
+        .size = size,
+    };
+
+    shorten(session->target->address->role, careful->reason.text, reason);
+    count_rows(session->target, careful->count, 0, 1);
+    if (append_target_exceeds(careful->target, atomic_load(&session->target->rejects), rows_seen(careful), false))
+        return refuse(careful, &reject, error);
+    reject_add(session->pg, careful->target->ledger, &careful->batch, &reject);
+    return STATUS_OK;
+}
+
+static enum status reject_held(struct careful *careful, int index, struct error *error)
+{
+    const struct held *held = &careful->held[index];
+
+    return reject_record(careful, careful->text + held->at, held->size, held->offset, held->line, error);
+}
+
+/* ---- Segments ---- */
+
+/* Memory for a record that is larger than all segments stays until the piece is written. */
+static enum status hold(struct careful *careful, const struct record *record, struct error *error)
+{
+    size_t wanted = careful->size + record->size;
+
+    if (wanted > careful->room) {
+        char *more = realloc(careful->text, wanted + SEGMENT_SIZE_MAX);
+
+        if (more == NULL)
+            return error_set(error, STATUS_SYSTEM, "out of memory for a record of %zu bytes", record->size);
+        careful->text = more;
+        careful->room = wanted + SEGMENT_SIZE_MAX;
+    }
+    memcpy(careful->text + careful->size, record->text, record->size);
+    careful->held[careful->held_count++] = (struct held){careful->size, record->size, record->offset, record->line};
+    careful->size = wanted;
+    return STATUS_OK;
+}
+
+/* Takes records until there are enough of them; none at the end. */
+static enum status fill(struct careful *careful, struct error *error)
+{
+    careful->held_count = 0;
+    careful->size = 0;
+    while (careful->held_count < careful->limit && careful->size < SEGMENT_SIZE_MAX) {
+        struct record record;
+        enum status status = records_next(&careful->records, &record, error);
+
+        if (status == STATUS_OK && record.size > 0)
+            status = hold(careful, &record, error);
+        if (status != STATUS_OK || record.size == 0)
+            return status;
+    }
+    return STATUS_OK;
+}
+
+static enum status copy_held(struct careful *careful, int first, int count, struct error *error)
+{
+    struct append_session *session = careful->session;
+    const struct held *begin = &careful->held[first], *last = &careful->held[first + count - 1];
+    enum status status = append_copy_begin(session, careful->input, careful->input->csv_options, error);
+    int64_t rows = 0;
+
+    if (status == STATUS_OK)
+        status = append_copy_send(session, careful->text + begin->at, last->at + last->size - begin->at, error);
+    if (status == STATUS_OK)
+        status = pg_copy_in_end(session->pg, &rows, error);
+    if (status == STATUS_OK && rows != count)
+        status = error_set(error, STATUS_DATA,
+                           "%d rows were sent and the server counted %" PRId64
+                           "; the piece was rolled back. Does a trigger or rule on the table drop rows?",
+                           count, rows);
+    return status;
+}
+
+/* Which record of the COPY the server has named; -1: none. */
+static int named_record(const struct careful *careful, int first, int count)
+{
+    int64_t line = locate_context_line(pg_last_context(careful->session->pg), careful->target->table->name), at = 0;
+
+    for (int i = 0; line > 0 && i < count; i++) {
+        const struct held *held = &careful->held[first + i];
+        struct record record = {.text = careful->text + held->at, .size = held->size};
+
+        at += record_server_lines(&record, careful->records.cutter.line_end, i == 0);
+        if (at >= line)
+            return i;
+    }
+    return -1;
+}
+
+/*
+ * Keeps what the server has said of the COPY that failed. With a column in the context it is that value which could not
+ * be read; else the line may be that of another row: rows are inserted, and indexes written, many at a time.
+ */
+static void keep_reason(struct careful *careful, int first, int count)
+{
+    const struct pg *pg = careful->session->pg;
+    const char *column = locate_context_column(pg_last_context(pg), careful->target->table);
+
+    careful->named = named_record(careful, first, count);
+    careful->certain = count == 1 || (careful->named >= 0 && column[0] != '\0');
+    if (count == 1)
+        careful->named = 0;
+    if (column[0] == '\0')
+        column = pg_last_column(pg);
+    snprintf(careful->column, sizeof careful->column, "%s", column);
+}
+
+/* One try, in the savepoint that stands. STATUS_OK with *taken false: a row of it is bad. */
+static enum status try_rows(struct careful *careful, int first, int count, bool *taken, struct error *error)
+{
+    struct pg *pg = careful->session->pg;
+    enum status status;
+
+    error_reset(&careful->reason);
+    status = copy_held(careful, first, count, &careful->reason);
+    *taken = status == STATUS_OK;
+    if (*taken) {
+        count_rows(careful->session->target, careful->count, count, 0);
+        return pg_run(pg, "RELEASE SAVEPOINT hyperfill; SAVEPOINT hyperfill", NULL, error);
+    }
+    if (!append_is_row_error(&careful->reason)) {
+        *error = careful->reason;
+        return status;
+    }
+    keep_reason(careful, first, count);
+    return pg_run(pg, "ROLLBACK TO SAVEPOINT hyperfill", NULL, error);
+}
+
+/*
+ * Takes or rejects each of the records. Unless it is certain, what the server has named is only where to divide: it is
+ * tried alone too.
+ */
+static enum status settle(struct careful *careful, int first, int count, struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    while (status == STATUS_OK && count > 0) {
+        bool taken, certain;
+        int named, part;
+
+        status = try_rows(careful, first, count, &taken, error);
+        if (status != STATUS_OK || taken)
+            return status;
+        named = careful->named;
+        certain = careful->certain;
+        part = named >= 0 ? named : count / 2;
+        if (certain)
+            status = reject_held(careful, first + named, error);
+        if (status == STATUS_OK && part > 0)
+            status = settle(careful, first, part, error);
+        if (status == STATUS_OK && named >= 0 && !certain)
+            status = settle(careful, first + named, 1, error);
+        part += named >= 0;
+        first += part;
+        count -= part;
+    }
+    return status;
+}
+
+/* Between segments, and in no savepoint: with one that is rolled back the rejects would be gone. */
+static enum status flush_rejects(struct careful *careful, struct error *error)
+{
+    struct pg *pg = careful->session->pg;
+    enum status status;
+
+    if (!reject_is_full(&careful->batch))
+        return STATUS_OK;
+    status = pg_run(pg, "RELEASE SAVEPOINT hyperfill", NULL, error);
+    if (status == STATUS_OK)
+        status = reject_flush(pg, &careful->batch, error);
+    return status == STATUS_OK ? pg_run(pg, "SAVEPOINT hyperfill", NULL, error) : status;
+}
+
+static enum status write_segments(struct careful *careful, struct error *error)
+{
+    enum status status =
+        pg_run(careful->session->pg, "SET CONSTRAINTS ALL IMMEDIATE; SAVEPOINT hyperfill", NULL, error);
+
+    while (status == STATUS_OK) {
+        int64_t rejects = careful->count->rejects;
+
+        status = fill(careful, error);
+        if (status != STATUS_OK || careful->held_count == 0)
+            break;
+        status = settle(careful, 0, careful->held_count, error);
+        if (careful->count->rejects == rejects && careful->limit < SEGMENT_MAX)
+            careful->limit *= 2;
+        else if (careful->count->rejects > rejects && careful->limit > SEGMENT_MIN)
+            careful->limit /= 2;
+        if (status == STATUS_OK)
+            status = flush_rejects(careful, error);
+    }
+    if (status == STATUS_OK)
+        status = pg_run(careful->session->pg, "RELEASE SAVEPOINT hyperfill", NULL, error);
+    return status;
+}
+
+/* ---- The piece ---- */
+
+static enum status careful_run(struct append_session *session, struct piece *piece, struct careful_count *count,
+                               enum status (*run)(struct careful *careful, struct error *error), bool *source_failed,
+                               struct error *error)
+{
+    struct careful *careful = calloc(1, sizeof *careful);
+    enum status status;
+
+    if (careful == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    careful->session = session;
+    careful->target = session->target;
+    careful->input = append_input_of(session, piece);
+    careful->spec = piece_spec(piece);
+    careful->piece = piece;
+    careful->count = count;
+    careful->limit = SEGMENT_FIRST;
+    records_init(&careful->records, piece, careful->input->quote, careful->input->escape, session->packer,
+                 pipeline_stats(session->pipeline));
+    status = run(careful, error);
+    if (status == STATUS_OK)
+        status = reject_flush(session->pg, &careful->batch, error);
+    if (status == STATUS_OK)
+        status = reject_verify(session->pg, session->target->ledger, careful->spec, count->rejects, error);
+    *source_failed = careful->records.source_failed;
+    reject_batch_reset(&careful->batch);
+    records_reset(&careful->records);
+    free(careful->text);
+    free(careful);
+    return status;
+}
+
+enum status careful_write(struct append_session *session, struct piece *piece, struct careful_count *count,
+                          bool *source_failed, struct error *error)
+{
+    return careful_run(session, piece, count, write_segments, source_failed, error);
+}
+
+static enum status reject_all(struct careful *careful, struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    while (status == STATUS_OK) {
+        struct record record;
+
+        status = records_next(&careful->records, &record, error);
+        if (status != STATUS_OK || record.size == 0)
+            break;
+        error_reset(&careful->reason);
+        careful->input->explain(careful->input->context, record.text, record.size, &careful->reason);
+        snprintf(careful->column, sizeof careful->column, "%s", careful->target->table->time_name);
+        status = reject_record(careful, record.text, record.size, record.offset, record.line, error);
+        if (status == STATUS_OK && reject_is_full(&careful->batch))
+            status = reject_flush(careful->session->pg, &careful->batch, error);
+    }
+    return status;
+}
+
+enum status careful_reject(struct append_session *session, struct piece *piece, struct careful_count *count,
+                           bool *source_failed, struct error *error)
+{
+    return careful_run(session, piece, count, reject_all, source_failed, error);
+}
