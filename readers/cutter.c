@@ -56,9 +56,9 @@ static enum cut cut_bad(struct cutter *cutter, const char *problem)
 static enum cut cut_record(struct cutter *cutter, const char *data, size_t size, size_t *result)
 {
     cutter->scanned = 0;
+    *result = size;
     if (size <= 4 && size >= 2 && data[0] == '\\' && data[1] == '.' && record_text_size(data, size) == 2)
         return cut_bad(cutter, end_of_data);
-    *result = size;
     return CUT_RECORD;
 }
 
@@ -206,6 +206,8 @@ enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, b
             return cut_record(cutter, data, plain, size);
         }
     }
+    *size = 0;
+    *lines = 1;
     cut = cut_by_byte(cutter, data, available, last, size);
     if (cut == CUT_RECORD)
         *lines = cutter->newlines + 1;

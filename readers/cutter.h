@@ -35,7 +35,8 @@ void cutter_init(struct cutter *cutter, char quote, char escape);
  * the record does not end in these bytes; call again with the same start (it may have moved in memory) and more of
  * them. With `last` set there is no more: the rest is a record without a line end, unless a quote is open (CUT_BAD).
  * *lines is the count of physical lines it spans. A record that is only \. is bad: servers up to 17 take it for the end
- * of the data.
+ * of the data; but it is known where it ends, so then *size and *lines are its own. CUT_BAD of any other kind has *size
+ * 0: where records end is in doubt.
  */
 enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size, int64_t *lines);
 
