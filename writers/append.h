@@ -13,6 +13,7 @@
 
 #include "engine/pipeline.h"
 #include "writers/ledger.h"
+#include "writers/shape.h"
 
 enum overlap_rule { OVERLAP_RULE_ERROR, OVERLAP_RULE_REPLACE, OVERLAP_RULE_KEEP };
 
@@ -22,6 +23,8 @@ struct append_input {
     const char *column_list;  /* quoted, comma separated: the order of the CSV fields */
     const char *copy_options; /* "FORMAT csv, DELIMITER ';', …" */
     char quote, escape;       /* to find records in the text of a piece */
+    /* What COPY gets of each record; NULL: the record as it is. */
+    const struct shape *shape;
 };
 
 /* Shared by all writer sessions; lives as long as the pipeline. */

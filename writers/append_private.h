@@ -5,6 +5,7 @@
 #pragma once
 
 #include "writers/append.h"
+#include "writers/records.h"
 
 /* Of one writer thread. */
 struct append_session {
@@ -21,8 +22,9 @@ const struct append_input *append_input_of(const struct append_session *session,
 bool ahead_known(struct append_target *target, struct range range);
 
 /*
- * Makes the chunk of a piece whose first text is `first`. Not being able to is no failure: COPY makes it then. Fails
- * only if the connection is lost or the run stops. No transaction is open before and after.
+ * Makes the chunk of a piece whose first text, as COPY gets it, is `first`: one record where the input has a shape. Not
+ * being able to is no failure: COPY makes it then. Fails only if the connection is lost or the run stops. No
+ * transaction is open before and after.
  */
 MUST_CHECK enum status ahead_make(struct append_session *session, struct piece *piece, const struct span *first,
                                   struct error *error);
@@ -38,3 +40,6 @@ int64_t locate_context_line(const char *context, const char *table_name);
  * into the error, and the record itself, shortened, into its text.
  */
 void locate_record(struct append_session *session, struct piece *piece, int64_t line, struct error *error);
+
+/* Puts the place of a record into the error, and the record itself, shortened, into its text. */
+void locate_describe(const struct record *record, struct error *error);

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "writers/records.h"
-
 #define SHOWN_MAX 200
 
 int64_t locate_context_line(const char *context, const char *table_name)
@@ -58,11 +56,35 @@ static void add_shown(struct error *error, const struct record *record)
     error_hint(error, "\nRECORD:  %s%s", text, cut ? "…" : "");
 }
 
+void locate_describe(const struct record *record, struct error *error)
+{
+    error->line = record->line;
+    error->offset = record->offset;
+    add_shown(error, record);
+}
+
+/* The lines of what COPY got for the record. */
+static int64_t lines_sent(const struct append_input *input, const struct record *record, enum line_end line_end,
+                          bool first, struct shape_text *text)
+{
+    struct record shaped = *record;
+    struct error ignored;
+
+    error_reset(&ignored);
+    text->size = 0;
+    if (input->shape != NULL && shape_apply(input->shape, record->text, record->size, text, &ignored) == STATUS_OK) {
+        shaped.text = text->data;
+        shaped.size = text->size;
+    }
+    return record_server_lines(&shaped, line_end, first);
+}
+
 void locate_record(struct append_session *session, struct piece *piece, int64_t line, struct error *error)
 {
     const struct append_input *input = append_input_of(session, piece);
     struct records records;
     struct record record;
+    struct shape_text text = {0};
     struct error ignored;
     int64_t at = 0;
     bool found = false;
@@ -70,13 +92,11 @@ void locate_record(struct append_session *session, struct piece *piece, int64_t 
     error_reset(&ignored);
     records_init(&records, piece, input->quote, input->escape, session->packer, pipeline_stats(session->pipeline));
     while (!found && records_next(&records, &record, &ignored) == STATUS_OK && record.size > 0) {
-        at += record_server_lines(&record, records.cutter.line_end, at == 0);
+        at += lines_sent(input, &record, records.cutter.line_end, at == 0, &text);
         found = at >= line;
     }
-    if (found) {
-        error->line = record.line;
-        error->offset = record.offset;
-        add_shown(error, &record);
-    }
+    if (found)
+        locate_describe(&record, error);
     records_reset(&records);
+    shape_text_reset(&text);
 }
