@@ -165,7 +165,10 @@ static enum status route_window(struct router *router, struct error *error)
 
         if (cut == CUT_MORE)
             break;
-        status = cut == CUT_BAD ? cut_error(router, error) : route_record(router, record, size, lines, error);
+        if (cut == CUT_RECORD && cutter_is_comment(&router->cutter, record))
+            skip_record(router, size, lines);
+        else
+            status = cut == CUT_BAD ? cut_error(router, error) : route_record(router, record, size, lines, error);
     }
     if (status == STATUS_OK)
         status = run_flush(router, error);
@@ -261,6 +264,7 @@ static enum status router_open(void *opaque, struct pipeline *pipeline, void **s
     router->run_max = (size_t)clamp(pool_bytes / RUN_SHARE, 1, RUN_MAX);
     cutter_init(&router->cutter, source->dialect.quote, source->dialect.escape);
     router->cutter.line_end = source->line_end;
+    router->cutter.comment = source->dialect.comment;
     record_times_init(&router->times, source);
     status = buckets_init(&router->buckets, source, error);
     if (status == STATUS_OK)

@@ -8,11 +8,13 @@
 #include "engine/timevalue.h"
 #include "readers/cutter.h"
 
-/* The dialect, as COPY has it. */
+/* The dialect, as COPY has it; and what is left out before it. */
 struct dialect {
     char delimiter, quote, escape;
     const char *null_text;
     bool header;
+    char comment;   /* lines that begin with it are left out; '\0': none */
+    int skip_lines; /* physical lines before the header */
 };
 
 /* What a resumed run knows of the input's ranges; from the ledger. */
@@ -33,7 +35,7 @@ struct stream_source {
     enum line_end line_end; /* of the first record, to which the rest is held; unknown if that has none */
     char **header;          /* names from the header line, NULL without one */
     int header_count;
-    int64_t header_end; /* offset and line of the first record behind the header */
+    int64_t header_end; /* offset and line of the first record behind the header, or behind skipped lines */
     int64_t header_lines;
     /* Set by the caller before the pipeline runs. */
     int time_index; /* which field is the time */

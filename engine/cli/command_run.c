@@ -349,6 +349,7 @@ static enum status run_load(struct run *run, struct error *error)
         .copy_options = job->copy_options,
         .quote = job->stream ? job->csv.dialect.quote : '"',
         .escape = job->stream ? job->csv.dialect.escape : '"',
+        .shape = job->mapping.shape,
     };
     enum status status;
 

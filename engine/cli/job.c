@@ -151,6 +151,8 @@ static enum status job_open_csv(struct job *job, struct error *error)
         .escape = options->escape,
         .null_text = options->null_text,
         .header = options->header,
+        .comment = options->comment,
+        .skip_lines = options->skip_lines,
     };
     job->csv.memory_bytes = options->memory_bytes;
     return stream_open(&job->csv, error);
@@ -199,9 +201,7 @@ void job_close(struct job *job)
 {
     for (int i = 0; i < job->text_count; i++)
         free(job->texts[i].value);
-    for (int i = 0; i < job->column_count; i++)
-        free(job->columns[i]);
-    free(job->columns);
+    mapping_reset(&job->mapping);
     free(job->column_list);
     free(job->select_list);
     free(job->copy_options);

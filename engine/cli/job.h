@@ -5,6 +5,7 @@
 #pragma once
 
 #include "engine/checkpoint.h"
+#include "engine/cli/mapping.h"
 #include "engine/cli/options.h"
 #include "readers/postgres.h"
 #include "readers/stream.h"
@@ -32,8 +33,7 @@ struct job {
     struct postgres_source postgres;
     struct stream_source csv;
     struct stream_mark *marks;
-    char **columns; /* of the target, in the order of the CSV fields */
-    int column_count;
+    struct mapping mapping;          /* of the stream */
     char *column_list, *select_list; /* quoted */
     char *copy_options;
     struct range window;

@@ -1,64 +1,12 @@
 /* Which columns are loaded, and the window of time. */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "engine/cli/job.h"
+#include "engine/cli/names.h"
 #include "engine/log.h"
-
-static void column_add(struct job *job, const char *name, size_t size)
-{
-    char **more = realloc(job->columns, (size_t)(job->column_count + 1) * sizeof *more);
-
-    if (more == NULL)
-        abort();
-    job->columns = more;
-    job->columns[job->column_count++] = strndup(name, size);
-}
-
-/* Splits --columns at commas; a name in double quotes may hold commas, and "" for a quote. */
-static enum status columns_from_option(struct job *job, const char *text, struct error *error)
-{
-    while (*text != '\0') {
-        char name[256];
-        size_t size = 0;
-        bool quoted;
-
-        while (isspace((unsigned char)*text))
-            text++;
-        quoted = *text == '"';
-        if (quoted)
-            text++;
-        while (*text != '\0' && (quoted ? *text != '"' || text[1] == '"' : *text != ',')) {
-            if (quoted && *text == '"')
-                text++;
-            if (size < sizeof name - 1)
-                name[size++] = *text;
-            text++;
-        }
-        if (quoted && *text++ != '"')
-            return error_set(error, STATUS_USAGE, "--columns: a quoted name does not end");
-        while (!quoted && size > 0 && isspace((unsigned char)name[size - 1]))
-            size--;
-        while (isspace((unsigned char)*text))
-            text++;
-        if (size == 0 || (*text != '\0' && *text != ','))
-            return error_set(error, STATUS_USAGE, "--columns: write names separated by commas: a,b,\"C d\"");
-        column_add(job, name, size);
-        if (*text == ',')
-            text++;
-    }
-    return STATUS_OK;
-}
-
-static void columns_from_target(struct job *job)
-{
-    for (size_t i = 0; i < job->table.column_count; i++)
-        if (!job->table.columns[i].generated)
-            column_add(job, job->table.columns[i].name, strlen(job->table.columns[i].name));
-}
 
 static void hint_columns(const struct table *table, struct error *error)
 {
@@ -68,34 +16,26 @@ static void hint_columns(const struct table *table, struct error *error)
 }
 
 /* Each column exists in the target, is no generated one, comes once, and exists in the source. */
-static enum status columns_check(const struct job *job, struct error *error)
+static enum status columns_check(const struct job *job, const struct names *columns, struct error *error)
 {
-    for (int i = 0; i < job->column_count; i++) {
-        const struct table_column *column = table_find_column(&job->table, job->columns[i]);
-        const struct table_column *source;
+    for (int i = 0; i < columns->count; i++) {
+        const struct table_column *column = table_find_column(&job->table, columns->items[i]);
 
         if (column == NULL) {
             error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", job->table.sql,
-                      job->columns[i]);
-            if (job->stream && job->options->columns == NULL)
-                error_hint(error, " that the header of %s names", job->csv.name);
+                      columns->items[i]);
             hint_columns(&job->table, error);
-            if (job->stream && job->options->columns == NULL)
-                error_hint(error, ". If the first line is no header, say --no-header; else name them with --columns");
             return error->status;
         }
         if (column->generated)
             return error_set(error, STATUS_USAGE, "column \"%s\" of %s is generated and cannot be loaded: leave it out",
                              column->name, job->table.sql);
         for (int j = 0; j < i; j++)
-            if (strcmp(job->columns[j], job->columns[i]) == 0)
-                return error_set(error, STATUS_USAGE, "column \"%s\" is named twice", job->columns[i]);
-        if (job->stream)
-            continue;
-        source = table_find_column(&job->source_table, job->columns[i]);
-        if (source == NULL) {
+            if (strcmp(columns->items[j], columns->items[i]) == 0)
+                return error_set(error, STATUS_USAGE, "column \"%s\" is named twice", columns->items[i]);
+        if (table_find_column(&job->source_table, columns->items[i]) == NULL) {
             error_set(error, STATUS_USAGE, "the source's table %s has no column \"%s\"", job->source_table.sql,
-                      job->columns[i]);
+                      columns->items[i]);
             hint_columns(&job->source_table, error);
             error_hint(error, ". Name the ones to move with --columns");
             return error->status;
@@ -104,14 +44,14 @@ static enum status columns_check(const struct job *job, struct error *error)
     return STATUS_OK;
 }
 
-static char *column_list(const struct job *job)
+static char *column_list(const struct names *columns)
 {
     struct sql list = {0};
 
-    for (int i = 0; i < job->column_count; i++) {
+    for (int i = 0; i < columns->count; i++) {
         if (i > 0)
             sql_add(&list, ", ");
-        sql_add_identifier(&list, job->columns[i]);
+        sql_add_identifier(&list, columns->items[i]);
     }
     return list.text;
 }
@@ -163,11 +103,11 @@ static bool has_binary_form(const char *type)
 }
 
 /* Whether rows may travel in the binary format: the types of each column are the same on both sides, and known ones. */
-static bool can_be_binary(const struct job *job)
+static bool can_be_binary(const struct job *job, const struct names *columns)
 {
-    for (int i = 0; i < job->column_count; i++) {
-        const struct table_column *source = table_find_column(&job->source_table, job->columns[i]);
-        const struct table_column *target = table_find_column(&job->table, job->columns[i]);
+    for (int i = 0; i < columns->count; i++) {
+        const struct table_column *source = table_find_column(&job->source_table, columns->items[i]);
+        const struct table_column *target = table_find_column(&job->table, columns->items[i]);
 
         if (strcmp(source->type, target->type) != 0 || !has_binary_form(target->type))
             return false;
@@ -175,63 +115,56 @@ static bool can_be_binary(const struct job *job)
     return true;
 }
 
-static void copy_options_make(struct job *job)
-{
-    struct sql text = {0};
-
-    job->postgres.binary = !job->stream && can_be_binary(job);
-    sql_add(&text, "FORMAT %s", job->postgres.binary ? "binary" : "csv");
-    if (job->stream) {
-        const struct dialect *dialect = &job->csv.dialect;
-        char one[2] = {0};
-
-        one[0] = dialect->delimiter;
-        sql_add(&text, ", DELIMITER ");
-        sql_add_literal(&text, one);
-        one[0] = dialect->quote;
-        sql_add(&text, ", QUOTE ");
-        sql_add_literal(&text, one);
-        one[0] = dialect->escape;
-        sql_add(&text, ", ESCAPE ");
-        sql_add_literal(&text, one);
-        sql_add(&text, ", NULL ");
-        sql_add_literal(&text, dialect->null_text);
-    }
-    job->copy_options = text.text;
-}
-
-enum status job_columns(struct job *job, struct error *error)
+static enum status postgres_columns(struct job *job, struct names *columns, struct error *error)
 {
     enum status status = STATUS_OK;
 
     if (job->options->columns != NULL)
-        status = columns_from_option(job, job->options->columns, error);
-    else if (job->stream && job->csv.header != NULL)
-        for (int i = 0; i < job->csv.header_count; i++)
-            column_add(job, job->csv.header[i], strlen(job->csv.header[i]));
+        status = names_split(columns, job->options->columns, "columns", error);
     else
-        columns_from_target(job);
+        for (size_t i = 0; i < job->table.column_count; i++)
+            if (!job->table.columns[i].generated)
+                names_add(columns, job->table.columns[i].name);
     if (status == STATUS_OK)
-        status = columns_check(job, error);
+        status = columns_check(job, columns, error);
+    if (status == STATUS_OK && !names_have_exactly(columns, job->table.time_name))
+        status = error_set(error, STATUS_USAGE, "the time column \"%s\" is not among the columns to load (--columns)",
+                           job->table.time_name);
+    return status;
+}
+
+static enum status stream_columns(struct job *job, struct error *error)
+{
+    struct mapping_spec spec = {
+        .options = job->options, .table = &job->table, .source = &job->csv, .target = job->target};
+    enum status status = mapping_make(&spec, &job->mapping, error);
+
     if (status != STATUS_OK)
         return status;
-    if (job->stream && job->csv.header != NULL && job->column_count != job->csv.header_count)
-        return error_set(error, STATUS_USAGE, "--columns names %d columns, the header of %s has %d", job->column_count,
-                         job->csv.name, job->csv.header_count);
-    job->csv.time_index = -1;
-    for (int i = 0; i < job->column_count; i++)
-        if (strcmp(job->columns[i], job->table.time_name) == 0)
-            job->csv.time_index = i;
-    if (job->csv.time_index < 0)
-        return error_set(error, STATUS_USAGE, "the time column \"%s\" is not among the columns to load (%s)",
-                         job->table.time_name, job->options->columns != NULL ? "--columns" : job->csv.name);
-    job->csv.time.type = job->table.time.type;
-    job->csv.time.precision = job->table.time.precision;
-    job->column_list = column_list(job);
-    job->select_list = column_list(job);
-    job->postgres.select_list = job->select_list;
-    copy_options_make(job);
+    job->csv.time_index = job->mapping.time_index;
+    job->csv.time = job->mapping.time;
+    job->column_list = strdup(job->mapping.column_list);
+    job->copy_options = strdup(job->mapping.copy_options);
     return STATUS_OK;
+}
+
+enum status job_columns(struct job *job, struct error *error)
+{
+    struct names columns = {0};
+    enum status status;
+
+    if (job->stream)
+        return stream_columns(job, error);
+    status = postgres_columns(job, &columns, error);
+    if (status == STATUS_OK) {
+        job->column_list = column_list(&columns);
+        job->select_list = column_list(&columns);
+        job->postgres.select_list = job->select_list;
+        job->postgres.binary = can_be_binary(job, &columns);
+        job->copy_options = strdup(job->postgres.binary ? "FORMAT binary" : "FORMAT csv");
+    }
+    names_reset(&columns);
+    return status;
 }
 
 /* One end of the window. */

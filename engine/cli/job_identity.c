@@ -31,9 +31,16 @@ static char *table_text(const struct table *table, bool with_oid)
 
 static char *dialect_text(const struct job *job)
 {
+    const struct dialect *dialect = &job->csv.dialect;
     struct sql text = {0};
 
-    sql_add(&text, "%s header %s", job->copy_options, job->csv.dialect.header ? "yes" : "no");
+    sql_add(&text, "%s header %s", job->copy_options, dialect->header ? "yes" : "no");
+    if (dialect->comment != '\0')
+        sql_add(&text, " comment %02x", (unsigned char)dialect->comment);
+    if (dialect->skip_lines > 0)
+        sql_add(&text, " skip %d", dialect->skip_lines);
+    if (job->mapping.text[0] != '\0')
+        sql_add(&text, " shape %s", job->mapping.text);
     if (job->csv.time.zone_given)
         sql_add(&text, " zone %d", (int)job->csv.time.zone_seconds);
     return text.text;

@@ -13,7 +13,15 @@
 enum command { COMMAND_NONE, COMMAND_PLAN, COMMAND_RUN, COMMAND_STATUS, COMMAND_CLEAN, COMMAND_HELP, COMMAND_VERSION };
 enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
+enum dialect_mode { DIALECT_SERVER, DIALECT_SNIFF };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
+
+/* Of an option that may be given several times, in their order. */
+#define OPTION_TEXTS_MAX 256
+struct option_texts {
+    const char *items[OPTION_TEXTS_MAX];
+    size_t count;
+};
 
 /* Texts are borrowed from argv, NULL where not given, except where a default is named. */
 struct options {
@@ -49,12 +57,24 @@ struct options {
     char escape;           /* the quote character, unless given */
     const char *null_text; /* "" */
     bool dialect_given;    /* any of the CSV options was said */
+    bool delimiter_given, quote_given, escape_given, null_given;
+    enum dialect_mode dialect;
+    char comment; /* '\0': none */
+    int skip_lines;
+    bool trim;
+    const char *encoding;
+    const char *force_null, *force_not_null; /* comma separated, or * */
+    const char *time_format;                 /* see engine/timeform.h */
+    /* Which CSV column goes where */
+    struct option_texts map, set; /* CSV=COLUMN, COLUMN=VALUE */
+    const char *ignore_columns;   /* comma separated, or * */
 };
 
 /*
  * Fills options from argv. STATUS_USAGE with a text that names the option, what is wrong and what would be right
  * ("unknown option --tabel; did you mean --table?"). Options of another command are refused by name. `--name value`
- * and `--name=value` both work; an option given twice is refused.
+ * and `--name=value` both work; an option given twice is refused
+ * unless it takes several values.
  */
 MUST_CHECK enum status options_parse(int argc, char **argv, struct options *options, struct error *error);
 
