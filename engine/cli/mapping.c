@@ -20,6 +20,7 @@ struct work {
     struct names table;     /* columns of the table */
     struct names header;    /* names of fields, in the encoding of the session; empty without a header */
     struct names targets;   /* for each field, its column; NULL: it is ignored */
+    struct names shown;     /* texts of --set in the encoding of the session */
     struct names constants; /* columns of --set, and their texts in the encoding of the input */
     struct names texts;
     bool ignore_rest;
@@ -343,6 +344,7 @@ static enum status apply_constants(struct work *work, struct error *error)
         if (status == STATUS_OK) {
             names_add(&work->constants, column);
             names_add(&work->texts, converted);
+            names_add(&work->shown, expanded);
         }
         free(expanded);
         free(converted);
@@ -513,12 +515,12 @@ static void describe_shape(const struct work *work, const struct shape_spec *sha
 {
     sql_add(text, "%d fields:", shape->field_count);
     for (int i = 0; i < shape->column_count; i++)
-        if (shape->columns[i].kind == SHAPE_CONSTANT) {
-            sql_add(text, " ");
-            sql_add_literal(text, shape->columns[i].text);
-        } else {
+        if (shape->columns[i].kind != SHAPE_CONSTANT)
             sql_add(text, " %d", shape->columns[i].field + 1);
-        }
+    for (int i = 0; i < work->shown.count; i++) {
+        sql_add(text, " ");
+        sql_add_literal(text, work->shown.items[i]);
+    }
     if (shape->trim)
         sql_add(text, " trim");
     if (shape->time.form != TIME_FORM_ISO)
@@ -616,6 +618,7 @@ enum status mapping_make(const struct mapping_spec *spec, struct mapping *mappin
     names_reset(&work.targets);
     names_reset(&work.constants);
     names_reset(&work.texts);
+    names_reset(&work.shown);
     free(work.encoding);
     return status;
 }
