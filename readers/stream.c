@@ -22,8 +22,9 @@
 /* ---- The head: as much of the input as holds its first record ---- */
 
 /* Reads once more behind the head. */
-static enum status head_read(struct stream_source *source, size_t *room, struct error *error)
+static enum status head_read(struct stream_source *source, struct error *error)
 {
+    size_t *room = &source->head_room;
     ssize_t got;
 
     if (*room - source->head_size < HEAD_STEP) {
@@ -117,16 +118,16 @@ static enum status head_fill(struct stream_source *source, struct head_place *pl
     enum cut cut = CUT_MORE;
     enum status status;
     struct cutter cutter;
-    bool bom_seen = false, enough = false;
-    size_t room = 0;
+    bool bom_seen = false, enough = false, peeked = source->head_size > 0 || source->head_last;
 
     *size = 0;
     cutter_init(&cutter, source->dialect.quote, source->dialect.escape);
     cutter.comment = source->dialect.comment;
     while (cut == CUT_MORE && !enough) {
-        status = head_read(source, &room, error);
+        status = peeked ? STATUS_OK : head_read(source, error);
         if (status != STATUS_OK)
             return status;
+        peeked = false;
         if (source->head_size < sizeof BOM - 1 && !source->head_last)
             continue;
         if (!bom_seen && source->head_size >= sizeof BOM - 1 && memcmp(source->head, BOM, sizeof BOM - 1) == 0)
@@ -253,12 +254,21 @@ static enum status source_open_fd(struct stream_source *source, struct error *er
     return STATUS_OK;
 }
 
+enum status stream_peek(struct stream_source *source, size_t size, struct error *error)
+{
+    enum status status = source_open_fd(source, error);
+
+    while (status == STATUS_OK && source->head_size < size && !source->head_last)
+        status = head_read(source, error);
+    return status;
+}
+
 enum status stream_open(struct stream_source *source, struct error *error)
 {
     struct head_place place = {0};
     size_t size = 0;
     int64_t lines = 0;
-    enum status status = source_open_fd(source, error);
+    enum status status = source->fd < 0 ? source_open_fd(source, error) : STATUS_OK;
 
     if (status == STATUS_OK)
         status = head_fill(source, &place, &size, &lines, error);
@@ -289,7 +299,8 @@ void stream_reset(struct stream_source *source)
     source->header = NULL;
     source->header_count = 0;
     source->head = NULL;
-    source->head_size = 0;
+    source->head_size = source->head_room = 0;
+    source->head_last = false;
     if (source->fd > STDIN_FILENO)
         close(source->fd);
     source->fd = -1;

@@ -47,9 +47,15 @@ struct stream_source {
     size_t mark_count;
     int64_t memory_bytes; /* all of --memory, of which the input buffer may grow to a quarter */
     char *head;           /* what was read ahead from an input that cannot seek, belongs to the source */
-    size_t head_size;
+    size_t head_size, head_room;
     bool head_last; /* the head is the whole input */
 };
+
+/*
+ * Opens the input and reads up to `size` bytes of its head, or all there is: for a look before the dialect is known.
+ * stream_open goes on from there.
+ */
+MUST_CHECK enum status stream_peek(struct stream_source *source, size_t size, struct error *error);
 
 /*
  * Opens the input, reads its head and the header line (names by libcsv; a BOM is stripped). Refuses a missing or

@@ -139,13 +139,9 @@ static enum status job_open_postgres(struct job *job, struct error *error)
     return status;
 }
 
-static enum status job_open_csv(struct job *job, struct error *error)
+static struct dialect dialect_of(const struct options *options)
 {
-    const struct options *options = job->options;
-
-    job->csv.path = options->source;
-    job->csv.name = strcmp(options->source, "-") == 0 ? "standard input" : options->source;
-    job->csv.dialect = (struct dialect){
+    return (struct dialect){
         .delimiter = options->delimiter,
         .quote = options->quote,
         .escape = options->escape,
@@ -154,8 +150,58 @@ static enum status job_open_csv(struct job *job, struct error *error)
         .comment = options->comment,
         .skip_lines = options->skip_lines,
     };
+}
+
+/* --dialect sniff: what the head of the input says completes the options, and is told. */
+static enum status job_sniff(struct job *job, struct error *error)
+{
+    const struct options *options = job->options;
+    struct sniff_given given = {
+        .delimiter = options->delimiter_given,
+        .quote = options->quote_given,
+        .escape = options->escape_given,
+        .header = options->header_given,
+        .null_text = options->null_given,
+        .encoding = options->encoding != NULL,
+        .time_format = options->time_format != NULL,
+    };
+    struct sniff *sniff = &job->sniff;
+    enum status status = stream_peek(&job->csv, SNIFF_SIZE, error);
+
+    sniff->dialect = dialect_of(options);
+    if (status == STATUS_OK)
+        status = sniff_look(job->csv.head, job->csv.head_size, job->csv.head_last, &given, sniff, error);
+    if (status != STATUS_OK)
+        return status;
+    job->completed = *options;
+    job->completed.delimiter = sniff->dialect.delimiter;
+    job->completed.quote = sniff->dialect.quote;
+    job->completed.escape = sniff->dialect.escape;
+    job->completed.null_text = sniff->dialect.null_text;
+    job->completed.header = sniff->dialect.header;
+    if (!given.encoding)
+        job->completed.encoding = sniff->encoding;
+    if (!given.time_format)
+        job->completed.time_format = sniff->time_format;
+    job->options = &job->completed;
+    log_line(LOG_NOTICE, "%s: %s", job->csv.name, sniff->found[0] != '\0' ? sniff->found : "nothing left to find");
+    if (sniff->unsure[0] != '\0')
+        log_line(LOG_WARNING, "%s: %s", job->csv.name, sniff->unsure);
+    return STATUS_OK;
+}
+
+static enum status job_open_csv(struct job *job, struct error *error)
+{
+    const struct options *options = job->options;
+    enum status status = STATUS_OK;
+
+    job->csv.path = options->source;
+    job->csv.name = strcmp(options->source, "-") == 0 ? "standard input" : options->source;
     job->csv.memory_bytes = options->memory_bytes;
-    return stream_open(&job->csv, error);
+    if (options->dialect == DIALECT_SNIFF)
+        status = job_sniff(job, error);
+    job->csv.dialect = dialect_of(job->options);
+    return status == STATUS_OK ? stream_open(&job->csv, error) : status;
 }
 
 enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error)

@@ -8,6 +8,7 @@
 #include "engine/cli/mapping.h"
 #include "engine/cli/options.h"
 #include "readers/postgres.h"
+#include "readers/sniff.h"
 #include "readers/stream.h"
 #include "writers/append.h"
 #include "writers/overlap.h"
@@ -22,7 +23,9 @@ struct job_text {
 #define JOB_TEXTS_MAX 12
 
 struct job {
-    const struct options *options;
+    const struct options *options; /* as given, or completed by a look at the input */
+    struct options completed;
+    struct sniff sniff; /* found is "" if nobody looked */
     struct stop *stop;
     bool stream; /* else PostgreSQL */
     struct pg_address source_address, target_address;

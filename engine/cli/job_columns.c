@@ -137,8 +137,12 @@ static enum status stream_columns(struct job *job, struct error *error)
 {
     struct mapping_spec spec = {
         .options = job->options, .table = &job->table, .source = &job->csv, .target = job->target};
-    enum status status = mapping_make(&spec, &job->mapping, error);
+    enum status status;
 
+    /* Numbers that look like epochs are loaded as they are into a column of numbers. */
+    if (job->sniff.time_format != NULL && job->options == &job->completed && time_type_is_integer(job->table.time.type))
+        job->completed.time_format = NULL;
+    status = mapping_make(&spec, &job->mapping, error);
     if (status != STATUS_OK)
         return status;
     job->csv.time_index = job->mapping.time_index;

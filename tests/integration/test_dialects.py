@@ -263,9 +263,9 @@ def test_patterns(target, hyperfill):
 
 
 def test_times_that_do_not_match_are_bad_rows(plain, hyperfill):
-    for form, bad in (("epoch", "1e9"), ("epoch", "2024-03-01"), ("%d.%m.%Y", "2024-03-01"), ("%d.%m.%Y", "30.02.2024")):
-        file = plain.file(f"time,value\n\"{bad}\",1\n")
-        refuse(plain, hyperfill, file, "--time-format", form, "--timezone", "UTC", "--checkpoint", plain.tmp_path / f"{len(bad)}{form}{bad}", says=(bad, "line 2"), status=DATA)
+    for number, (form, bad) in enumerate((("epoch", "1e9"), ("epoch", "2024-03-01"), ("%d.%m.%Y", "2024-03-01"), ("%d.%m.%Y", "30.02.2024"))):
+        file = plain.file(f"time,value\n\"{bad}\",1\n", name=f"{number}.csv")
+        refuse(plain, hyperfill, file, "--time-format", form, "--timezone", "UTC", "--checkpoint", plain.tmp_path / f"{number}.checkpoint", says=(bad, "line 2"), status=DATA)
 
 
 def test_time_formats_that_are_refused(plain, hyperfill, servers, tmp_path):
@@ -282,6 +282,53 @@ def test_integer_time_stays(servers, hyperfill, tmp_path):
     file = target.file("value,time,x\n1,5,a\n2,-7000,b\n")
     hyperfill.run("run", *target.options(file, "--ignore-columns", "x"))
     assert rows(target, "time, value") == [(-7000, 2), (5, 1)]
+
+
+# ---- A look at the head
+
+
+def test_sniff(target, hyperfill):
+    """What nobody said is found, and told by run and plan; a resume finds the same."""
+    text = "time;value;note;more\n" + "".join(f"{1709251200 + i};{i}.5;'a;b';NULL\n" for i in range(50)) + "1709251300;NULL;x;\n"
+    file = target.file(text)
+    options = target.options(file, "--dialect", "sniff")
+    found = "delimiter ;, quote ', header yes, NULL is NULL, times epoch (\"time\")"
+    assert "found: " + found in hyperfill.run("plan", *[o for o in options if o not in ("--progress", "plain")]).stdout
+    assert found in hyperfill.run("run", *options).stderr
+    assert target.database.value("SELECT count(*) FROM m WHERE note = 'a;b' AND more IS NULL AND value > 0") == 49 + 1
+    assert target.database.rows("SELECT value, note, more FROM m WHERE time = '2024-03-01 00:01:40+00'") == [(None, "x", "")]
+    assert "nothing to do" in hyperfill.run("run", *options).stderr
+    # The same, said in words.
+    said = ("--delimiter", ";", "--quote", "'", "--null", "NULL", "--time-format", "epoch")
+    assert "nothing to do" in hyperfill.run("run", *target.options(file, *said)).stderr
+
+
+def test_sniff_from_a_pipe(target, hyperfill):
+    text = "\ufefftime|note\n" + "".join(f"2024-03-01 00:00:{i:02}+00|Köln {i}\n" for i in range(60))
+    hyperfill.run("run", *target.options("-", "--dialect", "sniff"), stdin=text.encode())
+    assert target.database.value("SELECT count(*) FROM m WHERE note LIKE 'Köln %%'") == 60
+
+
+def test_sniff_never_guesses(plain, hyperfill):
+    rows_of = "".join(f"{i + 1:02}/0{i + 1}/2024,{i}\n" for i in range(9))
+    for content, says in (
+        ("time,value\n" + rows_of, ("--time-format '%d/%m/%Y'", "--time-format '%m/%d/%Y'")),
+        ("a,b\nc,d\n", ("--header or --no-header",)),
+        ("time,note\n2024-03-01,K\xf6ln\n".encode("latin1"), ("--encoding",)),
+        ("2024-03-01,x;2024-03-01\n2024-03-02,y;2024-03-02\n", ("--delimiter ','", "--delimiter ';'")),
+        ("time,value\n2024-03-01,NULL\n2024-03-02,NA\n2024-03-03,1\n", ("--null",)),
+        ("time,value\n2024-03-01\n", ("--delimiter",)),
+    ):
+        file = plain.file(content)
+        refuse(plain, hyperfill, file, "--dialect", "sniff", says=says)
+    refuse(plain, hyperfill, plain.file("time,value\n".encode("utf-16")), "--dialect", "sniff", says="iconv -f UTF-16", status=DATA)
+
+
+def test_sniff_leaves_integers_alone(servers, hyperfill, tmp_path):
+    target = Target(servers["pg15"], "plain", tmp_path).create("time bigint NOT NULL, value int")
+    target.interval = "1000"
+    hyperfill.run("run", *target.options(target.file("time,value\n1709251200,1\n1709251201,2\n"), "--dialect", "sniff"))
+    assert rows(target, "time, value") == [(1709251200, 1), (1709251201, 2)]
 
 
 # ---- Of a database
