@@ -144,7 +144,8 @@ static void choice_add(struct choice *choice, struct reading *reading)
         choice->worth = worth;
         return;
     }
-    if (worth == choice->worth && worth > 0 &&
+    /* Nor does a delimiter that is not there. */
+    if (worth == choice->worth && worth > 0 && reading->fields > 1 &&
         (reading->delimiter != choice->best.delimiter || (reading->encloses && choice->best.encloses))) {
         choice->rivals[choice->rival_count][0] = reading->delimiter;
         choice->rivals[choice->rival_count++][1] = reading->quote;
