@@ -109,7 +109,7 @@ static enum status reading_make(const struct look *look, char delimiter, char qu
     return STATUS_OK;
 }
 
-/* How well a reading fits: a table needs a time, so one that finds it is the better one. */
+/* How well a reading fits: a table needs a time, so one that finds it is the better one. 0: not at all. */
 static int reading_worth(const struct reading *reading)
 {
     bool has_time = false;
@@ -118,7 +118,9 @@ static int reading_worth(const struct reading *reading)
         return 0;
     for (int i = 0; i < reading->fields && !has_time; i++)
         has_time = column_time_formats(reading, i, reading->records > 1) != 0;
-    return (reading->fields > 1 ? 2 : 1) + (has_time ? 2 : 0);
+    if (reading->fields == 1)
+        return has_time;
+    return has_time ? 3 : 2;
 }
 
 /* ---- Which one ---- */
