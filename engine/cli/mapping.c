@@ -1,110 +1,22 @@
 /* Fields of an input to columns of the table. */
-#include "engine/cli/mapping.h"
+#include "engine/cli/mapping_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "engine/cli/names.h"
 #include "engine/timeform.h"
 
-/* Bytes that stand for themselves in no encoding that the server has as its own: two-byte characters may hold them. */
-static const char *const client_only_encodings[] = {"SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004"};
+/* ---- Names ---- */
 
-struct work {
-    const struct mapping_spec *spec;
-    const struct options *options;
-    struct mapping *mapping;
-    char *encoding;         /* the server's own name; NULL */
-    struct names table;     /* columns of the table */
-    struct names header;    /* names of fields, in the encoding of the session; empty without a header */
-    struct names targets;   /* for each field, its column; NULL: it is ignored */
-    struct names shown;     /* texts of --set in the encoding of the session */
-    struct names constants; /* columns of --set, and their texts in the encoding of the input */
-    struct names texts;
-    bool ignore_rest;
-};
-
-/* ---- Names and encodings ---- */
-
-static bool is_ascii(const char *text)
-{
-    for (; *text != '\0'; text++)
-        if ((unsigned char)*text >= 0x80)
-            return false;
-    return true;
-}
-
-static enum status find_encoding(struct work *work, struct error *error)
-{
-    struct sql sql = {0};
-    enum status status;
-
-    sql_add(&sql, "SELECT nullif(pg_catalog.pg_encoding_to_char(pg_catalog.pg_char_to_encoding(");
-    sql_add_literal(&sql, work->options->encoding);
-    sql_add(&sql, ")), '')");
-    status = pg_value(work->spec->target, sql.text, &work->encoding, error);
-    sql_reset(&sql);
-    if (status != STATUS_OK)
-        return status;
-    if (work->encoding == NULL)
-        return error_set(error, STATUS_USAGE,
-                         "--encoding %s: the server knows no such encoding; it knows UTF8, LATIN1, WIN1252 "
-                         "and others",
-                         work->options->encoding);
-    for (size_t i = 0; i < sizeof client_only_encodings / sizeof *client_only_encodings; i++)
-        if (strcmp(work->encoding, client_only_encodings[i]) == 0)
-            return error_set(
-                error, STATUS_USAGE,
-                "--encoding %s: in this encoding a part of a character can look like a delimiter or a quote: "
-                "convert the input first, as with iconv -f %s -t UTF-8",
-                work->encoding, work->encoding);
-    return STATUS_OK;
-}
-
-/* The text between the session's encoding and the input's; hexadecimal on the way. */
-static enum status convert(const struct work *work, const char *text, bool to_input, char **converted,
-                           struct error *error)
-{
-    struct sql sql = {0};
-    char *hex = NULL;
-    enum status status;
-
-    if (work->encoding == NULL || is_ascii(text)) {
-        *converted = strdup(text);
-        return *converted != NULL ? STATUS_OK : error_set(error, STATUS_SYSTEM, "out of memory");
-    }
-    if (!to_input) {
-        sql_add(&sql, "SELECT pg_catalog.convert_from('\\x");
-        for (const char *at = text; *at != '\0'; at++)
-            sql_add(&sql, "%02x", (unsigned char)*at);
-        sql_add(&sql, "', '%s')", work->encoding);
-        status = pg_value(work->spec->target, sql.text, converted, error);
-        sql_reset(&sql);
-        return status;
-    }
-    sql_add(&sql, "SELECT pg_catalog.encode(pg_catalog.convert_to(");
-    sql_add_literal(&sql, text);
-    sql_add(&sql, ", '%s'), 'hex')", work->encoding);
-    status = pg_value(work->spec->target, sql.text, &hex, error);
-    sql_reset(&sql);
-    if (status != STATUS_OK)
-        return status;
-    for (const char *at = hex; *at != '\0'; at += 2)
-        sql_add(&sql, "%c", (int)strtol((char[]){at[0], at[1], '\0'}, NULL, 16));
-    free(hex);
-    *converted = sql.text;
-    return STATUS_OK;
-}
-
-static enum status read_header(struct work *work, struct error *error)
+static enum status read_header(struct mapping_work *work, struct error *error)
 {
     const struct stream_source *source = work->spec->source;
 
     for (int i = 0; i < source->header_count; i++) {
         char *name = NULL;
-        enum status status = convert(work, source->header[i], false, &name, error);
+        enum status status = mapping_convert(work, source->header[i], false, &name, error);
 
         if (status != STATUS_OK) {
             error_prefix(error, "the header of %s is not in %s", source->name, work->encoding);
@@ -116,7 +28,7 @@ static enum status read_header(struct work *work, struct error *error)
     return STATUS_OK;
 }
 
-static void hint_columns(const struct work *work, struct error *error)
+static void hint_columns(const struct mapping_work *work, struct error *error)
 {
     error_hint(error, "; its columns are ");
     for (int i = 0; i < work->table.count; i++)
@@ -124,8 +36,8 @@ static void hint_columns(const struct work *work, struct error *error)
 }
 
 /* A name of a column of the table that an option gives. */
-static enum status find_column(const struct work *work, const char *name, const char *option, const char **column,
-                               struct error *error)
+enum status mapping_find_column(const struct mapping_work *work, const char *name, const char *option,
+                                const char **column, struct error *error)
 {
     int index = names_find(&work->table, name);
 
@@ -140,7 +52,7 @@ static enum status find_column(const struct work *work, const char *name, const 
     return STATUS_OK;
 }
 
-static enum status find_in_header(const struct work *work, const char *name, const char *option, int *index,
+static enum status find_in_header(const struct mapping_work *work, const char *name, const char *option, int *index,
                                   struct error *error)
 {
     if (work->header.count == 0)
@@ -159,7 +71,7 @@ static enum status find_in_header(const struct work *work, const char *name, con
 
 /* ---- Which field goes where ---- */
 
-static void set_target(struct work *work, int field, const char *column)
+static void set_target(struct mapping_work *work, int field, const char *column)
 {
     free(work->targets.items[field]);
     work->targets.items[field] = strdup(column);
@@ -168,7 +80,7 @@ static void set_target(struct work *work, int field, const char *column)
 }
 
 /* --map CSV=COLUMN: the last equals sign, as those in names of the table are the rarer ones. */
-static enum status apply_maps(struct work *work, bool *settled, struct error *error)
+static enum status apply_maps(struct mapping_work *work, bool *settled, struct error *error)
 {
     for (size_t i = 0; i < work->options->map.count; i++) {
         const char *text = work->options->map.items[i], *equals = strrchr(text, '=');
@@ -185,7 +97,7 @@ static enum status apply_maps(struct work *work, bool *settled, struct error *er
                               : error_set(error, STATUS_SYSTEM, "out of memory");
         free(name);
         if (status == STATUS_OK)
-            status = find_column(work, equals + 1, "map", &column, error);
+            status = mapping_find_column(work, equals + 1, "map", &column, error);
         if (status != STATUS_OK)
             return status;
         if (settled[field])
@@ -197,7 +109,7 @@ static enum status apply_maps(struct work *work, bool *settled, struct error *er
     return STATUS_OK;
 }
 
-static enum status apply_ignored(struct work *work, bool *settled, struct error *error)
+static enum status apply_ignored(struct mapping_work *work, bool *settled, struct error *error)
 {
     struct names ignored = {0};
     enum status status = STATUS_OK;
@@ -223,7 +135,7 @@ static enum status apply_ignored(struct work *work, bool *settled, struct error 
     return status;
 }
 
-static enum status extra_column(const struct work *work, const char *name, int found, struct error *error)
+static enum status extra_column(const struct mapping_work *work, const char *name, int found, struct error *error)
 {
     error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\" that the header of %s names%s",
               work->spec->table->sql, name, work->spec->source->name,
@@ -238,7 +150,7 @@ static enum status extra_column(const struct work *work, const char *name, int f
 }
 
 /* By the names of the header. */
-static enum status apply_names(struct work *work, const bool *settled, struct error *error)
+static enum status apply_names(struct mapping_work *work, const bool *settled, struct error *error)
 {
     for (int i = 0; i < work->header.count; i++) {
         const char *name = work->header.items[i];
@@ -259,7 +171,7 @@ static enum status apply_names(struct work *work, const bool *settled, struct er
 }
 
 /* --columns: the names of the fields in their order, but for those that are ignored. */
-static enum status apply_columns(struct work *work, const bool *settled, struct error *error)
+static enum status apply_columns(struct mapping_work *work, const bool *settled, struct error *error)
 {
     struct names given = {0};
     enum status status = names_split(&given, work->options->columns, "columns", error);
@@ -295,7 +207,7 @@ static enum status apply_columns(struct work *work, const bool *settled, struct 
     return status;
 }
 
-static enum status apply_fields(struct work *work, struct error *error)
+static enum status apply_fields(struct mapping_work *work, struct error *error)
 {
     bool *settled = calloc((size_t)work->header.count + 1, sizeof *settled);
     enum status status = STATUS_OK;
@@ -321,7 +233,7 @@ static enum status apply_fields(struct work *work, struct error *error)
     return status;
 }
 
-static enum status apply_constants(struct work *work, struct error *error)
+static enum status apply_constants(struct mapping_work *work, struct error *error)
 {
     enum status status = STATUS_OK;
 
@@ -332,7 +244,7 @@ static enum status apply_constants(struct work *work, struct error *error)
         if (equals == NULL || equals == text)
             return error_set(error, STATUS_USAGE, "--set %s: write COLUMN=TEXT", text);
         name = strndup(text, (size_t)(equals - text));
-        status = name != NULL ? find_column(work, name, "set", &column, error)
+        status = name != NULL ? mapping_find_column(work, name, "set", &column, error)
                               : error_set(error, STATUS_SYSTEM, "out of memory");
         free(name);
         if (status == STATUS_OK && strcmp(column, work->spec->table->time_name) == 0)
@@ -340,7 +252,7 @@ static enum status apply_constants(struct work *work, struct error *error)
         if (status == STATUS_OK)
             status = mapping_expand(equals + 1, work->spec->source->path, &expanded, error);
         if (status == STATUS_OK)
-            status = convert(work, expanded, true, &converted, error);
+            status = mapping_convert(work, expanded, true, &converted, error);
         if (status == STATUS_OK) {
             names_add(&work->constants, column);
             names_add(&work->texts, converted);
@@ -355,7 +267,7 @@ static enum status apply_constants(struct work *work, struct error *error)
 /* ---- What must hold ---- */
 
 /* The columns of fields, then those of --set; without those that are left out. */
-static void all_columns(const struct work *work, struct names *columns)
+static void all_columns(const struct mapping_work *work, struct names *columns)
 {
     for (int i = 0; i < work->targets.count; i++)
         if (work->targets.items[i] != NULL)
@@ -364,7 +276,7 @@ static void all_columns(const struct work *work, struct names *columns)
         names_add(columns, work->constants.items[i]);
 }
 
-static enum status check_columns(const struct work *work, const struct names *columns, struct error *error)
+static enum status check_columns(const struct mapping_work *work, const struct names *columns, struct error *error)
 {
     for (int i = 0; i < columns->count; i++) {
         const struct table_column *column = table_find_column(work->spec->table, columns->items[i]);
@@ -381,7 +293,7 @@ static enum status check_columns(const struct work *work, const struct names *co
     return STATUS_OK;
 }
 
-static enum status find_time(struct work *work, struct error *error)
+static enum status find_time(struct mapping_work *work, struct error *error)
 {
     const struct table *table = work->spec->table;
     struct mapping *mapping = work->mapping;
@@ -416,169 +328,8 @@ static enum status find_time(struct work *work, struct error *error)
     return STATUS_OK;
 }
 
-/* ---- What COPY is told ---- */
-
-static char *list_of(const struct names *names)
+static enum status mapping_finish(struct mapping_work *work, struct error *error)
 {
-    struct sql list = {0};
-
-    for (int i = 0; i < names->count; i++) {
-        if (i > 0)
-            sql_add(&list, ", ");
-        sql_add_identifier(&list, names->items[i]);
-    }
-    return list.text;
-}
-
-/* FORCE_NULL, FORCE_NOT_NULL: never of constants, which are what they are. */
-static enum status add_forced(const struct work *work, const char *option, const char *given, const char *name,
-                              struct sql *text, struct error *error)
-{
-    struct names wanted = {0}, forced = {0};
-    enum status status = STATUS_OK;
-    bool all = given != NULL && strcmp(given, "*") == 0;
-
-    if (given == NULL)
-        return STATUS_OK;
-    if (!all)
-        status = names_split(&wanted, given, option, error);
-    for (int i = 0; status == STATUS_OK && i < wanted.count; i++) {
-        const char *column;
-
-        status = find_column(work, wanted.items[i], option, &column, error);
-        if (status == STATUS_OK && !names_have_exactly(&work->targets, column))
-            status = error_set(error, STATUS_USAGE, "--%s names column \"%s\", which no field of %s goes to", option,
-                               column, work->spec->source->name);
-        if (status == STATUS_OK && !names_have_exactly(&forced, column))
-            names_add(&forced, column);
-    }
-    for (int i = 0; all && i < work->targets.count; i++)
-        if (work->targets.items[i] != NULL)
-            names_add(&forced, work->targets.items[i]);
-    if (status == STATUS_OK) {
-        char *list = list_of(&forced);
-
-        sql_add(text, ", %s (%s)", name, list);
-        free(list);
-    }
-    names_reset(&wanted);
-    names_reset(&forced);
-    return status;
-}
-
-static void add_byte(struct sql *text, const char *name, char byte)
-{
-    sql_add(text, ", %s ", name);
-    sql_add_literal(text, (char[]){byte, '\0'});
-}
-
-static enum status make_copy_options(struct work *work, const struct shape_dialect *dialect, struct error *error)
-{
-    struct sql text = {0};
-    enum status status;
-
-    sql_add(&text, "FORMAT csv");
-    add_byte(&text, "DELIMITER", dialect->delimiter);
-    add_byte(&text, "QUOTE", dialect->quote);
-    add_byte(&text, "ESCAPE", dialect->escape);
-    sql_add(&text, ", NULL ");
-    sql_add_literal(&text, work->spec->source->dialect.null_text);
-    status = add_forced(work, "force-null", work->options->force_null, "FORCE_NULL", &text, error);
-    if (status == STATUS_OK)
-        status = add_forced(work, "force-not-null", work->options->force_not_null, "FORCE_NOT_NULL", &text, error);
-    if (work->encoding != NULL)
-        sql_add(&text, ", ENCODING '%s'", work->encoding);
-    work->mapping->copy_options = text.text;
-    return status;
-}
-
-/* The server takes only single bytes of its own encoding for these: ASCII. Others are replaced by bytes that NULL has
- * not. */
-static struct shape_dialect dialect_for_server(const struct dialect *dialect)
-{
-    static const char delimiters[] = ",;|\t", quotes[] = "\"'~";
-    struct shape_dialect to = {dialect->delimiter, dialect->quote, dialect->escape};
-    const char *delimiter = delimiters, *quote = quotes;
-
-    if ((unsigned char)to.delimiter < 0x80 && (unsigned char)to.quote < 0x80 && (unsigned char)to.escape < 0x80)
-        return to;
-    while (delimiter[1] != '\0' && strchr(dialect->null_text, *delimiter) != NULL)
-        delimiter++;
-    while (quote[1] != '\0' && strchr(dialect->null_text, *quote) != NULL)
-        quote++;
-    return (struct shape_dialect){*delimiter, *quote, *quote};
-}
-
-/* ---- The shape ---- */
-
-static void describe_shape(const struct work *work, const struct shape_spec *shape, struct sql *text)
-{
-    sql_add(text, "%d fields:", shape->field_count);
-    for (int i = 0; i < shape->column_count; i++)
-        if (shape->columns[i].kind != SHAPE_CONSTANT)
-            sql_add(text, " %d", shape->columns[i].field + 1);
-    for (int i = 0; i < work->shown.count; i++) {
-        sql_add(text, " ");
-        sql_add_literal(text, work->shown.items[i]);
-    }
-    if (shape->trim)
-        sql_add(text, " trim");
-    if (shape->time.form != TIME_FORM_ISO)
-        sql_add(text, " time %s", work->options->time_format);
-    if (memcmp(&shape->from, &shape->to, sizeof shape->from) != 0)
-        sql_add(text, " delimiter %02x quote %02x escape %02x", (unsigned char)shape->from.delimiter,
-                (unsigned char)shape->from.quote, (unsigned char)shape->from.escape);
-}
-
-static enum status make_shape(struct work *work, const struct shape_dialect *to, struct error *error)
-{
-    const struct dialect *dialect = &work->spec->source->dialect;
-    struct mapping *mapping = work->mapping;
-    struct shape_column *columns = calloc((size_t)(work->targets.count + work->constants.count) + 1, sizeof *columns);
-    struct shape_spec shape = {
-        .from = {dialect->delimiter, dialect->quote, dialect->escape},
-        .to = *to,
-        .null_text = dialect->null_text,
-        .trim = work->options->trim,
-        .field_count = work->targets.count,
-        .columns = columns,
-        .time = mapping->time,
-    };
-    enum status status = STATUS_OK;
-    struct sql text = {0};
-    bool needed = shape.trim || work->constants.count > 0 || mapping->time.form != TIME_FORM_ISO ||
-                  memcmp(&shape.from, &shape.to, sizeof shape.from) != 0;
-
-    if (columns == NULL)
-        return error_set(error, STATUS_SYSTEM, "out of memory");
-    for (int i = 0; i < work->targets.count; i++) {
-        bool rewritten = i == mapping->time_index && mapping->time.form != TIME_FORM_ISO;
-
-        needed = needed || work->targets.items[i] == NULL;
-        if (work->targets.items[i] != NULL)
-            columns[shape.column_count++] = (struct shape_column){rewritten ? SHAPE_TIME : SHAPE_FIELD, i, NULL};
-    }
-    for (int i = 0; i < work->constants.count; i++)
-        columns[shape.column_count++] = (struct shape_column){SHAPE_CONSTANT, 0, work->texts.items[i]};
-    sql_add(&text, "%s", "");
-    if (needed) {
-        struct names fields = {0};
-
-        for (int i = 0; i < work->targets.count; i++)
-            names_add(&fields, work->targets.items[i] != NULL ? work->targets.items[i] : work->header.items[i]);
-        shape.field_names = (const char *const *)fields.items;
-        status = shape_create(&shape, &mapping->shape, error);
-        describe_shape(work, &shape, &text);
-        names_reset(&fields);
-    }
-    mapping->text = text.text;
-    free(columns);
-    return status;
-}
-
-static enum status mapping_finish(struct work *work, struct error *error)
-{
-    struct shape_dialect to = dialect_for_server(&work->spec->source->dialect);
     struct names columns = {0};
     enum status status;
 
@@ -586,25 +337,22 @@ static enum status mapping_finish(struct work *work, struct error *error)
     status = check_columns(work, &columns, error);
     if (status == STATUS_OK)
         status = find_time(work, error);
-    work->mapping->column_list = list_of(&columns);
+    if (status == STATUS_OK)
+        status = mapping_make_copy(work, &columns, error);
     names_reset(&columns);
-    if (status == STATUS_OK)
-        status = make_copy_options(work, &to, error);
-    if (status == STATUS_OK)
-        status = make_shape(work, &to, error);
     return status;
 }
 
 enum status mapping_make(const struct mapping_spec *spec, struct mapping *mapping, struct error *error)
 {
-    struct work work = {.spec = spec, .options = spec->options, .mapping = mapping};
+    struct mapping_work work = {.spec = spec, .options = spec->options, .mapping = mapping};
     enum status status = STATUS_OK;
 
     *mapping = (struct mapping){0};
     for (size_t i = 0; i < spec->table->column_count; i++)
         names_add(&work.table, spec->table->columns[i].name);
     if (work.options->encoding != NULL)
-        status = find_encoding(&work, error);
+        status = mapping_find_encoding(&work, error);
     if (status == STATUS_OK)
         status = read_header(&work, error);
     if (status == STATUS_OK)

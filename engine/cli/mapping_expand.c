@@ -34,16 +34,17 @@ static size_t stem_size(const char *name)
     return dot != NULL && dot > name ? (size_t)(dot - name) : size;
 }
 
-/* The name of the folder that holds the file; "/" for the root. */
+/* The name of the folder that holds the file, as it is written where it is; "/" for the root. */
 static void add_folder(struct sql *text, const char *path)
 {
     char folder[PATH_MAX], resolved[PATH_MAX];
-    const char *slash = strrchr(path, '/');
+    const char *slash = strrchr(path, '/'), *name;
 
-    snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - path) + 1 : 1, slash != NULL ? path : ".");
-    if (realpath(folder, resolved) == NULL)
-        snprintf(resolved, sizeof resolved, "%s", folder);
-    sql_add(text, "%s", base_of(resolved)[0] != '\0' ? base_of(resolved) : "/");
+    snprintf(folder, sizeof folder, "%.*s", slash != NULL ? (int)(slash - path) : 1, slash != NULL ? path : ".");
+    name = base_of(folder);
+    if ((strcmp(name, ".") == 0 || strcmp(name, "..") == 0) && realpath(folder, resolved) != NULL)
+        name = base_of(resolved);
+    sql_add(text, "%s", name[0] != '\0' ? name : "/");
 }
 
 static bool add_word(struct sql *text, const char *word, size_t size, const char *path)
