@@ -181,7 +181,7 @@ static void names_add(void *text, size_t size, void *opaque)
     names->names[names->count++] = name;
 }
 
-/* COPY keeps blanks around fields. */
+/* COPY keeps blanks around fields, libcsv drops them. */
 static int no_space(unsigned char c)
 {
     (void)c;
@@ -198,7 +198,8 @@ static enum status header_parse(struct stream_source *source, const char *text, 
         return error_set(error, STATUS_SYSTEM, "out of memory");
     csv_set_delim(&parser, (unsigned char)source->dialect.delimiter);
     csv_set_quote(&parser, (unsigned char)source->dialect.quote);
-    csv_set_space_func(&parser, no_space);
+    if (!source->dialect.trim)
+        csv_set_space_func(&parser, no_space);
     done = csv_parse(&parser, text, size, names_add, NULL, &names);
     if (done == size && csv_fini(&parser, names_add, NULL, &names) != 0)
         done = 0;

@@ -15,6 +15,7 @@ struct dialect {
     bool header;
     char comment;   /* lines that begin with it are left out; '\0': none */
     int skip_lines; /* physical lines before the header */
+    bool trim;      /* blanks around fields, and around their quotes, are no part of them */
 };
 
 /* What a resumed run knows of the input's ranges; from the ledger. */

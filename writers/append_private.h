@@ -43,3 +43,8 @@ void locate_record(struct append_session *session, struct piece *piece, int64_t 
 
 /* Puts the place of a record into the error, and the record itself, shortened, into its text. */
 void locate_describe(const struct record *record, struct error *error);
+
+/* By how much the server's line number grows at a record, in the shape in which it was sent. `text` is room for that.
+ */
+int64_t locate_lines_sent(const struct append_input *input, const struct record *record, enum line_end line_end,
+                          bool first, struct shape_text *text);

@@ -63,8 +63,7 @@ void locate_describe(const struct record *record, struct error *error)
     add_shown(error, record);
 }
 
-/* The lines of what COPY got for the record. */
-static int64_t lines_sent(const struct append_input *input, const struct record *record, enum line_end line_end,
+int64_t locate_lines_sent(const struct append_input *input, const struct record *record, enum line_end line_end,
                           bool first, struct shape_text *text)
 {
     struct record shaped = *record;
@@ -92,7 +91,7 @@ void locate_record(struct append_session *session, struct piece *piece, int64_t 
     error_reset(&ignored);
     records_init(&records, piece, input->quote, input->escape, session->packer, pipeline_stats(session->pipeline));
     while (!found && records_next(&records, &record, &ignored) == STATUS_OK && record.size > 0) {
-        at += lines_sent(input, &record, records.cutter.line_end, at == 0, &text);
+        at += locate_lines_sent(input, &record, records.cutter.line_end, at == 0, &text);
         found = at >= line;
     }
     if (found)

@@ -35,7 +35,8 @@ static enum status carry(struct records *records, struct error *error)
         records->carried = more;
         records->carried_room = room;
     }
-    memcpy(records->carried + records->carried_size, records->span.data + records->at, rest);
+    if (rest > 0)
+        memcpy(records->carried + records->carried_size, records->span.data + records->at, rest);
     records->carried_size = wanted;
     records->at = records->span.size;
     return STATUS_OK;

@@ -54,6 +54,10 @@ static void print_sides(const struct job *job)
         printf(", TimescaleDB %s", job->table.timescaledb);
     printf("\ntime      \"%s\" %s\n", job->table.time_name, time_type_sql(job->table.time.type));
     print_bounds(job);
+    if (job->stream)
+        printf("columns   %s\n", job->column_list);
+    if (job->stream && job->mapping.shape != NULL)
+        printf("          made of %s\n", job->mapping.text);
     if (!job->stream)
         printf("wire      %s\n", job->postgres.binary ? "binary: the columns have the same types on both sides"
                                                       : "CSV: the types of some column differ, or are not built in");

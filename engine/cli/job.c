@@ -149,6 +149,7 @@ static struct dialect dialect_of(const struct options *options)
         .header = options->header,
         .comment = options->comment,
         .skip_lines = options->skip_lines,
+        .trim = options->trim,
     };
 }
 

@@ -170,6 +170,22 @@ static enum status apply_names(struct mapping_work *work, const bool *settled, s
     return STATUS_OK;
 }
 
+/* Each name that --columns gives, exactly as the table has it. */
+static enum status check_given(const struct mapping_work *work, const struct names *given, struct error *error)
+{
+    if (work->options->map.count > 0 || work->ignore_rest)
+        return error_set(error, STATUS_USAGE, "--columns names all fields in their order: with it, --%s has no meaning",
+                         work->ignore_rest ? "ignore-columns *" : "map");
+    for (int i = 0; i < given->count; i++)
+        if (!names_have_exactly(&work->table, given->items[i])) {
+            error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", work->spec->table->sql,
+                      given->items[i]);
+            hint_columns(work, error);
+            return error->status;
+        }
+    return STATUS_OK;
+}
+
 /* --columns: the names of the fields in their order, but for those that are ignored. */
 static enum status apply_columns(struct mapping_work *work, const bool *settled, struct error *error)
 {
@@ -177,10 +193,8 @@ static enum status apply_columns(struct mapping_work *work, const bool *settled,
     enum status status = names_split(&given, work->options->columns, "columns", error);
     int used = 0, fields = 0;
 
-    if (status == STATUS_OK && (work->options->map.count > 0 || work->ignore_rest))
-        status =
-            error_set(error, STATUS_USAGE, "--columns names all fields in their order: with it, --%s has no meaning",
-                      work->ignore_rest ? "ignore-columns *" : "map");
+    if (status == STATUS_OK)
+        status = check_given(work, &given, error);
     if (status == STATUS_OK && work->header.count == 0)
         for (int i = 0; i < given.count; i++)
             names_add(&work->targets, NULL);
@@ -189,20 +203,9 @@ static enum status apply_columns(struct mapping_work *work, const bool *settled,
     if (status == STATUS_OK && fields != given.count)
         status = error_set(error, STATUS_USAGE, "--columns names %d columns, the header of %s has %d", given.count,
                            work->spec->source->name, fields);
-    for (int i = 0; status == STATUS_OK && i < work->targets.count; i++) {
-        const struct table_column *column;
-
-        if (work->header.count > 0 && settled[i])
-            continue;
-        column = table_find_column(work->spec->table, given.items[used++]);
-        if (column == NULL) {
-            status = error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"",
-                               work->spec->table->sql, given.items[used - 1]);
-            hint_columns(work, error);
-        } else {
-            set_target(work, i, column->name);
-        }
-    }
+    for (int i = 0; status == STATUS_OK && i < work->targets.count; i++)
+        if (work->header.count == 0 || !settled[i])
+            set_target(work, i, given.items[used++]);
     names_reset(&given);
     return status;
 }

@@ -203,7 +203,7 @@ static enum status make_shape(struct mapping_work *work, const struct shape_dial
         .from = {dialect->delimiter, dialect->quote, dialect->escape},
         .to = *to,
         .null_text = dialect->null_text,
-        .trim = work->options->trim,
+        .trim = dialect->trim,
         .field_count = work->targets.count,
         .columns = columns,
         .time = mapping->time,
