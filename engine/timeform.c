@@ -1,4 +1,4 @@
-/* Times that are not as the server writes them: other spellings of ISO 8601, epochs, patterns. */
+/* Patterns of times, as strptime has them, and which form is meant. */
 #include "engine/timeform.h"
 
 #include <string.h>
@@ -7,174 +7,6 @@
 #include "engine/timevalue_private.h"
 
 #define SECOND INT64_C(1000000)
-
-static bool is_blank(char c)
-{
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-static bool is_digit(char c)
-{
-    return c >= '0' && c <= '9';
-}
-
-static bool blanks_skip(struct cursor *cursor)
-{
-    const char *before = cursor->at;
-
-    while (cursor->at < cursor->end && is_blank(*cursor->at))
-        cursor->at++;
-    return cursor->at > before;
-}
-
-static bool char_skip(struct cursor *cursor, char c)
-{
-    if (cursor->at == cursor->end || *cursor->at != c)
-        return false;
-    cursor->at++;
-    return true;
-}
-
-/* From `least` to `most` digits. */
-static bool number_read(struct cursor *cursor, int least, int most, uint32_t *value)
-{
-    int count = 0;
-
-    *value = 0;
-    for (; count < most && cursor->at < cursor->end && is_digit(*cursor->at); count++)
-        *value = *value * 10 + (uint32_t)(*cursor->at++ - '0');
-    return count >= least;
-}
-
-static size_t digits_ahead(const struct cursor *cursor)
-{
-    size_t count = 0;
-
-    while (cursor->at + count < cursor->end && is_digit(cursor->at[count]))
-        count++;
-    return count;
-}
-
-/* Takes the first of the words that the text goes on with; its index, or -1. */
-static int word_read(struct cursor *cursor, const char *const words[], int count)
-{
-    for (int i = 0; i < count; i++) {
-        size_t size = strlen(words[i]);
-
-        if ((size_t)(cursor->end - cursor->at) >= size && strncasecmp(cursor->at, words[i], size) == 0) {
-            cursor->at += size;
-            return i;
-        }
-    }
-    return -1;
-}
-
-/* ---- Other spellings of ISO 8601 ---- */
-
-static const char *const utc_words[] = {"UTC", "GMT", "Z"};
-
-/* YYYYMMDD, or YYYY-M-D with dashes or slashes. */
-static bool loose_date(struct cursor *cursor, struct fields *fields, bool *basic)
-{
-    char separator;
-
-    *basic = digits_ahead(cursor) == 8;
-    if (*basic)
-        return number_read(cursor, 4, 4, &fields->year) && number_read(cursor, 2, 2, &fields->month) &&
-               number_read(cursor, 2, 2, &fields->day);
-    if (digits_ahead(cursor) != 4 || !number_read(cursor, 4, 4, &fields->year) || cursor->at == cursor->end)
-        return false;
-    separator = *cursor->at++;
-    return (separator == '-' || separator == '/') && number_read(cursor, 1, 2, &fields->month) &&
-           char_skip(cursor, separator) && number_read(cursor, 1, 2, &fields->day) && digits_ahead(cursor) == 0;
-}
-
-/* HHMM[SS[.digits]] behind a T, or H:MM[:SS[.digits]]. */
-static bool loose_clock(struct cursor *cursor, struct fields *fields, bool behind_t)
-{
-    size_t digits = digits_ahead(cursor);
-    bool seconds;
-
-    if (behind_t && (digits == 4 || digits == 6)) {
-        seconds = digits == 6;
-        if (!number_read(cursor, 2, 2, &fields->hour) || !number_read(cursor, 2, 2, &fields->minute) ||
-            (seconds && !number_read(cursor, 2, 2, &fields->second)))
-            return false;
-    } else {
-        if (!number_read(cursor, 1, 2, &fields->hour) || !char_skip(cursor, ':') ||
-            !number_read(cursor, 2, 2, &fields->minute))
-            return false;
-        seconds = char_skip(cursor, ':');
-        if (seconds && !number_read(cursor, 2, 2, &fields->second))
-            return false;
-    }
-    if (digits_ahead(cursor) > 0)
-        return false;
-    return !seconds || !char_skip(cursor, '.') || time_fraction_read(cursor, &fields->micros);
-}
-
-bool time_fields_read_loosely(struct cursor cursor, struct fields *fields)
-{
-    bool basic, clock = false, behind_t;
-
-    *fields = (struct fields){0};
-    if (!loose_date(&cursor, fields, &basic))
-        return false;
-    behind_t = char_skip(&cursor, 'T') || char_skip(&cursor, 't');
-    if (behind_t || (blanks_skip(&cursor) && digits_ahead(&cursor) > 0)) {
-        clock = true;
-        if (!loose_clock(&cursor, fields, behind_t))
-            return false;
-    }
-    blanks_skip(&cursor);
-    if (cursor.at == cursor.end)
-        return true;
-    if (word_read(&cursor, utc_words, 3) >= 0) {
-        fields->zone = true;
-        return cursor.at == cursor.end;
-    }
-    /* Without a clock the server takes a sign for another part of the date. Seconds of a zone are rare enough. */
-    return clock && time_zone_read(&cursor, fields) && fields->zone_second == 0 && cursor.at == cursor.end;
-}
-
-/* ---- Epochs ---- */
-
-/* What is finer than a microsecond is cut off, towards the past. */
-static enum time_problem epoch_parse(const struct time_column *column, struct cursor cursor, int64_t *value)
-{
-    static const int64_t scales[] = {
-        [TIME_FORM_EPOCH] = SECOND, [TIME_FORM_EPOCH_MS] = 1000, [TIME_FORM_EPOCH_US] = 1, [TIME_FORM_EPOCH_NS] = 1};
-    bool negative = char_skip(&cursor, '-'), overflow = false, rest = false;
-    int64_t scale = scales[column->form], instant = 0;
-
-    if (!negative)
-        char_skip(&cursor, '+');
-    if (digits_ahead(&cursor) == 0)
-        return TIME_UNREADABLE;
-    for (; cursor.at < cursor.end && is_digit(*cursor.at); cursor.at++) {
-        overflow |= __builtin_mul_overflow(instant, 10, &instant);
-        overflow |= __builtin_add_overflow(instant, *cursor.at - '0', &instant);
-    }
-    overflow |= __builtin_mul_overflow(instant, scale, &instant);
-    if (scale > 1 && char_skip(&cursor, '.')) {
-        if (digits_ahead(&cursor) == 0)
-            return TIME_UNREADABLE;
-        for (; cursor.at < cursor.end && is_digit(*cursor.at); cursor.at++) {
-            scale /= 10;
-            rest |= scale == 0 && *cursor.at != '0';
-            overflow |= __builtin_add_overflow(instant, (*cursor.at - '0') * scale, &instant);
-        }
-    }
-    if (cursor.at != cursor.end)
-        return TIME_UNREADABLE;
-    if (overflow)
-        return TIME_OUT_OF_RANGE;
-    if (column->form == TIME_FORM_EPOCH_NS) {
-        rest = instant % 1000 != 0;
-        instant /= 1000;
-    }
-    return time_instant_take(column, negative ? -instant - rest : instant, value);
-}
 
 /* ---- Patterns ---- */
 
@@ -206,7 +38,7 @@ static const char *compound(char conversion)
 
 static bool month_read(struct cursor *cursor, struct fields *fields)
 {
-    int index = word_read(cursor, months, 24);
+    int index = time_word_read(cursor, months, 24);
 
     fields->month = (uint32_t)(index % 12 + 1);
     return index >= 0;
@@ -214,8 +46,8 @@ static bool month_read(struct cursor *cursor, struct fields *fields)
 
 static bool epoch_read(struct cursor *cursor, struct reading *reading)
 {
-    bool negative = char_skip(cursor, '-');
-    size_t digits = digits_ahead(cursor);
+    bool negative = time_char_skip(cursor, '-');
+    size_t digits = time_digits_ahead(cursor);
 
     if (digits == 0 || digits > 15)
         return false;
@@ -229,7 +61,7 @@ static bool epoch_read(struct cursor *cursor, struct reading *reading)
 
 static bool two_digit_year(struct cursor *cursor, struct fields *fields)
 {
-    if (!number_read(cursor, 2, 2, &fields->year))
+    if (!time_number_read(cursor, 2, 2, &fields->year))
         return false;
     fields->year += fields->year >= 69 ? 1900 : 2000;
     return true;
@@ -240,41 +72,41 @@ static bool conversion_read(struct cursor *cursor, char conversion, struct readi
     struct fields *fields = &reading->fields;
 
     switch (conversion) {
-    case 'Y': return number_read(cursor, 4, 4, &fields->year);
+    case 'Y': return time_number_read(cursor, 4, 4, &fields->year);
     case 'y': return two_digit_year(cursor, fields);
-    case 'm': return number_read(cursor, 1, 2, &fields->month);
+    case 'm': return time_number_read(cursor, 1, 2, &fields->month);
     case 'b':
     case 'B':
     case 'h': return month_read(cursor, fields);
-    case 'e': blanks_skip(cursor); return number_read(cursor, 1, 2, &fields->day);
-    case 'd': return number_read(cursor, 1, 2, &fields->day);
+    case 'e': time_blanks_skip(cursor); return time_number_read(cursor, 1, 2, &fields->day);
+    case 'd': return time_number_read(cursor, 1, 2, &fields->day);
     case 'k':
-    case 'l': blanks_skip(cursor); return number_read(cursor, 1, 2, &fields->hour);
+    case 'l': time_blanks_skip(cursor); return time_number_read(cursor, 1, 2, &fields->hour);
     case 'H':
-    case 'I': return number_read(cursor, 1, 2, &fields->hour);
-    case 'M': return number_read(cursor, 1, 2, &fields->minute);
-    case 'S': return number_read(cursor, 1, 2, &fields->second);
+    case 'I': return time_number_read(cursor, 1, 2, &fields->hour);
+    case 'M': return time_number_read(cursor, 1, 2, &fields->minute);
+    case 'S': return time_number_read(cursor, 1, 2, &fields->second);
     case 'f': return time_fraction_read(cursor, &fields->micros);
-    case 'p': reading->half = word_read(cursor, halves, 2); return reading->half >= 0;
+    case 'p': reading->half = time_word_read(cursor, halves, 2); return reading->half >= 0;
     case 'a':
-    case 'A': return word_read(cursor, weekdays, 14) >= 0;
+    case 'A': return time_word_read(cursor, weekdays, 14) >= 0;
     case 'z': return time_zone_read(cursor, fields);
-    case 'Z': fields->zone = true; return word_read(cursor, utc_words, 3) >= 0;
+    case 'Z': fields->zone = true; return time_word_read(cursor, time_utc_words, 3) >= 0;
     case 's': return epoch_read(cursor, reading);
-    default: return char_skip(cursor, conversion); /* %% */
+    default: return time_char_skip(cursor, conversion); /* %% */
     }
 }
 
 static bool pattern_read(struct cursor *cursor, const char *pattern, struct reading *reading)
 {
     for (; *pattern != '\0'; pattern++) {
-        if (is_blank(*pattern)) {
-            if (!blanks_skip(cursor))
+        if (time_is_blank(*pattern)) {
+            if (!time_blanks_skip(cursor))
                 return false;
-            while (is_blank(pattern[1]))
+            while (time_is_blank(pattern[1]))
                 pattern++;
         } else if (*pattern != '%') {
-            if (!char_skip(cursor, *pattern))
+            if (!time_char_skip(cursor, *pattern))
                 return false;
         } else if (compound(*++pattern) != NULL) {
             if (!pattern_read(cursor, compound(*pattern), reading))
@@ -305,7 +137,7 @@ static enum time_problem pattern_parse(const struct time_column *column, struct 
 enum time_problem time_form_parse(const struct time_column *column, struct cursor cursor, int64_t *value)
 {
     return column->form == TIME_FORM_PATTERN ? pattern_parse(column, cursor, value)
-                                             : epoch_parse(column, cursor, value);
+                                             : time_epoch_parse(column, cursor, value);
 }
 
 /* ---- What patterns may be ---- */

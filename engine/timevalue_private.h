@@ -1,6 +1,6 @@
 /*
  * Between the files that read times: timevalue.c (what the server reads and exports usually have, on the fast path),
- * timeform.c (other spellings, epochs, patterns).
+ * timevalue_loose.c (other spellings, epochs), timeform.c (patterns).
  */
 #pragma once
 
@@ -38,3 +38,18 @@ bool time_fields_read_loosely(struct cursor cursor, struct fields *fields);
 
 /* For column->form other than TIME_FORM_ISO. */
 enum time_problem time_form_parse(const struct time_column *column, struct cursor cursor, int64_t *value);
+
+/* Of timevalue_loose.c, column->form is an epoch. */
+enum time_problem time_epoch_parse(const struct time_column *column, struct cursor cursor, int64_t *value);
+
+/* Parts of a text. Each moves the cursor behind what it has read. */
+bool time_is_blank(char c);
+bool time_is_digit(char c);
+bool time_blanks_skip(struct cursor *cursor);          /* whether there was one */
+bool time_char_skip(struct cursor *cursor, char c);    /* whether it was there */
+size_t time_digits_ahead(const struct cursor *cursor); /* moves nothing */
+/* From `least` to `most` digits. */
+bool time_number_read(struct cursor *cursor, int least, int most, uint32_t *value);
+/* The first of the words that the text goes on with, in any case of letters: its index, or -1. */
+int time_word_read(struct cursor *cursor, const char *const words[], int count);
+extern const char *const time_utc_words[3];
