@@ -1,7 +1,16 @@
-/* Between the files that look at heads: sniff.c (which reading it is), sniff_values.c (what values look like). */
+/* Between the files that look at heads: sniff.c (what is found), sniff_reading.c (which
+ * delimiter and quote fit), sniff_values.c (what values look like). */
 #pragma once
 
 #include "readers/sniff.h"
+
+struct sniff_head {
+    const char *head; /* behind a BOM and lines to be skipped */
+    size_t size;
+    bool last;
+    const struct sniff_given *given;
+    struct sniff *sniff;
+};
 
 struct sniff_value {
     const char *text;
@@ -18,6 +27,13 @@ struct reading {
     bool consistent;            /* all records have the same number of fields */
     bool encloses;              /* some field is enclosed in the quote */
 };
+
+/* The reading that fits best. STATUS_USAGE where none does, or several do; else the caller frees it. */
+MUST_CHECK enum status reading_choose(const struct sniff_head *look, struct reading *reading, struct error *error);
+void reading_free(struct reading *reading);
+
+/* A byte as options take it. */
+const char *sniff_byte_text(char byte);
 
 enum value_kind { VALUE_EMPTY, VALUE_NULL, VALUE_NUMBER, VALUE_DECIMAL_COMMA, VALUE_TIME, VALUE_TEXT };
 
