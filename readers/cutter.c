@@ -327,21 +327,21 @@ int cutter_field_count(const struct cutter *cutter, char delimiter, const char *
     return count;
 }
 
-/* The fields of a record without a quote. */
-static int plain_fields(char delimiter, const char *at, const char *end, struct csv_raw_field *fields, int room)
+/* The fields of a record without a quote. Byte by byte: most fields are shorter than a call takes. */
+static int plain_fields(char delimiter, const char *record, const char *end, struct csv_raw_field *fields, int room)
 {
+    const char *begin = record;
     int count = 0;
 
-    for (;;) {
-        const char *stop = memchr(at, delimiter, (size_t)(end - at));
-        size_t size = (size_t)((stop != NULL ? stop : end) - at);
-
+    for (const char *at = record;; at++) {
+        if (at < end && *at != delimiter)
+            continue;
         if (count < room)
-            fields[count] = (struct csv_raw_field){.text = at, .size = size};
+            fields[count] = (struct csv_raw_field){.text = begin, .size = (size_t)(at - begin)};
         count++;
-        if (stop == NULL)
+        if (at == end)
             return count;
-        at = stop + 1;
+        begin = at + 1;
     }
 }
 

@@ -103,6 +103,7 @@ static int reading_worth(const struct reading *reading)
 struct choice {
     struct reading best;
     int worth;
+    bool ragged;       /* some reading gives records of different lengths */
     char rivals[8][2]; /* delimiter and quote of readings that are as good */
     int rival_count;
 };
@@ -111,6 +112,7 @@ static void choice_add(struct choice *choice, struct reading *reading)
 {
     int worth = reading_worth(reading);
 
+    choice->ragged |= !reading->consistent;
     /* A quote that encloses nothing changes nothing: the usual one is taken, which comes first. */
     if (worth > choice->worth || (worth == choice->worth && worth > 0 && reading->delimiter == choice->best.delimiter &&
                                   reading->encloses && !choice->best.encloses)) {
@@ -132,7 +134,8 @@ static void choice_add(struct choice *choice, struct reading *reading)
 
 static enum status choice_check(const struct choice *choice, const struct sniff_head *look, struct error *error)
 {
-    if (choice->worth == 0)
+    /* One field a record is what is left where a delimiter is there, but not as it should be. */
+    if (choice->worth == 0 || (choice->best.fields == 1 && choice->ragged && !look->given->delimiter))
         return error_set(error, STATUS_USAGE,
                          "--dialect sniff: no delimiter of , ; tab | gives all records of the head the same number of "
                          "fields: say --delimiter, --quote, or --skip-lines and --comment if lines are no records");

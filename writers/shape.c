@@ -16,8 +16,8 @@
 
 struct shape_output {
     enum shape_kind kind;
-    int field;
-    char *constant; /* quoted */
+    int field, last_field; /* fields that follow each other in the record go as one, with what is between them */
+    char *constant;        /* quoted */
     size_t constant_size;
 };
 
@@ -92,18 +92,28 @@ static bool copy_names(struct shape *shape, const struct shape_spec *spec)
     return true;
 }
 
+static bool continues(const struct shape *shape, const struct shape_output *before, const struct shape_column *column)
+{
+    return before->kind == SHAPE_FIELD && column->kind == SHAPE_FIELD && column->field == before->last_field + 1 &&
+           !shape->trim && !shape->requote;
+}
+
 static bool copy_outputs(struct shape *shape, const struct shape_spec *spec)
 {
     shape->outputs = calloc((size_t)spec->column_count + 1, sizeof *shape->outputs);
     if (shape->outputs == NULL)
         return false;
-    shape->output_count = spec->column_count;
     for (int i = 0; i < spec->column_count; i++) {
-        struct shape_output *output = &shape->outputs[i];
+        struct shape_output *output = &shape->outputs[shape->output_count];
         const struct shape_column *column = &spec->columns[i];
 
+        if (shape->output_count > 0 && continues(shape, &output[-1], column)) {
+            output[-1].last_field++;
+            continue;
+        }
+        shape->output_count++;
         output->kind = column->kind;
-        output->field = column->field;
+        output->field = output->last_field = column->field;
         if (column->kind != SHAPE_CONSTANT)
             continue;
         output->constant = malloc(strlen(column->text) * 2 + 2);
@@ -238,6 +248,13 @@ static enum status put_time(const struct shape *shape, char **at, const struct c
     return STATUS_OK;
 }
 
+static size_t stretch_size(const struct shape_output *output, const struct csv_raw_field *fields)
+{
+    const struct csv_raw_field *last = &fields[output->last_field];
+
+    return (size_t)(last->text + last->size - fields[output->field].text);
+}
+
 /* Room that is enough for each output, whatever is in it. */
 static size_t room_for(const struct shape *shape, const struct csv_raw_field *fields, size_t record_size)
 {
@@ -249,7 +266,7 @@ static size_t room_for(const struct shape *shape, const struct csv_raw_field *fi
         room += output->kind == SHAPE_CONSTANT ? output->constant_size
                 : output->kind == SHAPE_TIME   ? 2 * TIME_TEXT_MAX + 2
                 : shape->requote               ? 3 * fields[output->field].size + 4
-                                               : fields[output->field].size;
+                                               : stretch_size(output, fields);
         room++;
     }
     return room;
@@ -271,7 +288,7 @@ static enum status put_outputs(const struct shape *shape, struct csv_raw_field *
         else if (shape->requote)
             *at = put_anew(shape, *at, &fields[output->field]);
         else
-            *at = put(*at, fields[output->field].text, fields[output->field].size);
+            *at = put(*at, fields[output->field].text, stretch_size(output, fields));
     }
     return status;
 }

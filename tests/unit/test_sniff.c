@@ -68,6 +68,7 @@ static void test_asked(void **state)
     asks("", "empty");
     asks("a,b\nc,d\n", "--header");
     asks("a,b\n1,2,3\n", "--delimiter");
+    asks("time,value\n2024-03-01\n", "--delimiter");
     asks("t,v\n1/2/2024,1\n3/4/2024,2\n", "--time-format");
     asks("time,v\n2024-01-01,NULL\n2024-01-02,NA\n2024-01-03,1\n", "--null");
     asks("time,v\n2024-01-01,NULL\n2024-01-02,\n2024-01-03,1\n", "--null");
