@@ -177,6 +177,73 @@ def test_bad_value_is_found_where_lines_of_input_and_output_differ(target, hyper
     refuse(target, hyperfill, end.join(lines) + end, "--ignore-columns", "skip", "--set", f"note=1{end}2{end}", says=("zwei", place), status=DATA)
 
 
+# ---- At random, with SQL as the judge
+
+NAMES = ["time", "device", "value", "note"]
+
+
+def random_case(chance):
+    """A file with fields in any order, some renamed, some too many; the options for it, and what SQL makes of it."""
+    delimiter, quote, null = chance.choice(",;|\t"), chance.choice("\"'"), chance.choice(["", "nil", "\\N"])
+    end = chance.choice(["\n", "\r\n", "\r"])
+    columns = ["time"] + [name for name in NAMES[1:] if chance.random() < 0.7]
+    fields = columns + [f"extra {i}" for i in range(chance.randrange(3))]
+    chance.shuffle(fields)
+    names = {field: field if chance.random() < 0.5 else chance.choice([field.upper(), f"x{delimiter}{quote}{field}"]) for field in fields}
+    options, select = [], {name: name for name in columns}
+    for field in fields:
+        if field in NAMES and names[field].lower() != field:
+            options += ["--map", f"{names[field]}={field}"]
+    if len(fields) > len(columns):
+        options += ["--ignore-columns", "*"]
+    for name in ("device", "note"):
+        if name not in columns and chance.random() < 0.7:
+            text = "".join(chance.choices(["a", delimiter, quote, "\n", "\\", null, "{", "}"], k=chance.randrange(5)))
+            options += ["--set", f"{name}={text.replace('{', '{{').replace('}', '}}')}"]
+            select[name] = "E'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    forced = [name for name in columns if name in ("device", "note") and chance.random() < 0.5]
+    if forced:
+        options += ["--force-null", ",".join(forced)]
+
+    def quoted(text):
+        return quote + text.replace(quote, quote + quote) + quote
+
+    def field_of(field, i):
+        if field == "time":
+            return chance.choice([str, quoted])(f"2024-03-0{1 + i % 4} 00:00:{i % 60:02}+00")
+        if field == "value":
+            return chance.choice([str(i), quoted(f"{i}.5"), null])
+        text = "".join(chance.choices(["a", " ", delimiter, quote, "\n", "\r\n", "\r", "nil", "\\N", "\\"], k=chance.randrange(4)))
+        plain = not set(text) & {delimiter, quote, "\n", "\r"}
+        return text if plain and chance.random() < 0.7 else quoted(text)
+
+    header = delimiter.join(quoted(names[field]) for field in fields)
+    records = [delimiter.join(field_of(field, i) for field in fields) for i in range(chance.randrange(1, 200))]
+    content = end.join([header, *records]) + (end if chance.random() < 0.5 else "")
+    options += ["--delimiter", delimiter, "--quote", quote, "--null", null]
+    copy = f"FORMAT csv, HEADER, DELIMITER E'\\x{ord(delimiter):02x}', QUOTE E'\\x{ord(quote):02x}', NULL '{null}'"
+    if forced:
+        copy += f", FORCE_NULL ({', '.join(forced)})"
+    return content, options, fields, copy, select
+
+
+@pytest.mark.parametrize("which", ["pg15-plain", "ts17-hypertable"])
+def test_random_mappings(make_target, hyperfill, chance, which):
+    """The server copies the file into a table with its very fields, and SQL does what the options say."""
+    target = make_target(which)
+    database = target.database
+    for number in range(25):
+        content, options, fields, copy, select = random_case(chance)
+        file = target.file(content.encode(), name=f"{number}.csv")
+        database.execute("TRUNCATE m; DROP TABLE IF EXISTS raw, expected; CREATE TABLE expected (LIKE m)")
+        types = {"time": "timestamptz", "value": "double precision"}
+        database.execute("CREATE TABLE raw (" + ", ".join(f'"{field}" {types.get(field, "text")}' for field in fields) + ")")
+        database.copy_in(f"COPY raw FROM STDIN ({copy})", file)
+        database.execute(f"INSERT INTO expected ({', '.join(select)}) SELECT {', '.join(select.values())} FROM raw")
+        hyperfill.run("run", *target.options(file, *options, "--checkpoint", target.tmp_path / f"{number}.checkpoint"))
+        assert database.fingerprint("m") == database.fingerprint("expected"), (number, options, content)
+
+
 # ---- Exactly once
 
 
