@@ -1,5 +1,5 @@
 /* Values of the time column: reading them as the server does. timevalue_format.c writes them. */
-#include "engine/timevalue.h"
+#include "engine/timevalue_private.h"
 
 #include <assert.h>
 #include <math.h>
@@ -20,21 +20,6 @@
 #define DIGITS_EXACT_MAX 15
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
-
-struct cursor {
-    const char *at;
-    const char *end;
-};
-
-/* What a text says, before it is checked. */
-struct fields {
-    uint32_t year, month, day;
-    uint32_t hour, minute, second;
-    uint32_t micros; /* 0..1000000: seven nines round up */
-    uint32_t zone_hour, zone_minute, zone_second;
-    bool zone, zone_west;
-    bool bc;
-};
 
 /* The server's isspace in the C locale. */
 static ALWAYS_INLINE bool is_blank(char c)
@@ -163,6 +148,11 @@ static ALWAYS_INLINE bool clock_read(struct cursor *cursor, struct fields *field
     return !char_skip(cursor, '.') || fraction_read(cursor, &fields->micros);
 }
 
+bool time_fraction_read(struct cursor *cursor, uint32_t *micros)
+{
+    return fraction_read(cursor, micros);
+}
+
 static ALWAYS_INLINE bool zone_begins(const struct cursor *cursor)
 {
     char c = cursor->at < cursor->end ? *cursor->at : '\0';
@@ -186,6 +176,11 @@ static ALWAYS_INLINE bool zone_read(struct cursor *cursor, struct fields *fields
     if (!two_read(cursor, &fields->zone_minute))
         return false;
     return !char_skip(cursor, ':') || two_read(cursor, &fields->zone_second);
+}
+
+bool time_zone_read(struct cursor *cursor, struct fields *fields)
+{
+    return zone_begins(cursor) && zone_read(cursor, fields);
 }
 
 /* " BC" or nothing, then the end. */
@@ -322,6 +317,25 @@ static ALWAYS_INLINE enum time_problem instant_make(const struct time_column *co
     return instant_in_range(instant) ? TIME_FINE : TIME_OUT_OF_RANGE;
 }
 
+enum time_problem time_instant_make(const struct time_column *column, const struct fields *fields, int64_t *value)
+{
+    return instant_make(column, fields, value);
+}
+
+enum time_problem time_instant_take(const struct time_column *column, int64_t instant, int64_t *value)
+{
+    if (column->type != TIME_TIMESTAMPTZ && column->zone_given)
+        instant += column->zone_seconds * SECOND;
+    if (!instant_in_range(instant))
+        return TIME_OUT_OF_RANGE;
+    if (column->type == TIME_DATE)
+        instant -= (instant % TIME_DAY + TIME_DAY) % TIME_DAY;
+    else
+        instant = precision_apply(instant, column->precision);
+    *value = instant;
+    return instant_in_range(instant) ? TIME_FINE : TIME_OUT_OF_RANGE;
+}
+
 static bool is_infinity(const char *text, size_t size)
 {
     if (size > 0 && (*text == '-' || *text == '+')) {
@@ -338,6 +352,9 @@ static enum time_problem instant_parse(const struct time_column *column, struct 
 
     assert(column->zone_seconds >= -ZONE_SECONDS_MAX && column->zone_seconds <= ZONE_SECONDS_MAX);
     if (fields_read(&cursor, &fields))
+        return instant_make(column, &fields, value);
+    cursor.at = text;
+    if (time_fields_read_loosely(cursor, &fields))
         return instant_make(column, &fields, value);
     return is_infinity(text, (size_t)(cursor.end - text)) ? TIME_INFINITE : TIME_UNREADABLE;
 }
@@ -386,6 +403,8 @@ enum time_problem time_parse(const struct time_column *column, const char *text,
         return TIME_EMPTY;
     if (time_type_is_integer(column->type))
         return integer_parse(column->type, cursor, value);
+    if (column->form != TIME_FORM_ISO)
+        return time_form_parse(column, cursor, value);
     return instant_parse(column, cursor, value);
 }
 

@@ -14,11 +14,23 @@
 
 enum time_type { TIME_TIMESTAMPTZ, TIME_TIMESTAMP, TIME_DATE, TIME_INT2, TIME_INT4, TIME_INT8 };
 
+/* How the texts are written: as the server reads them itself, or as timeform.c does. */
+enum time_form {
+    TIME_FORM_ISO,
+    TIME_FORM_EPOCH,
+    TIME_FORM_EPOCH_MS,
+    TIME_FORM_EPOCH_US,
+    TIME_FORM_EPOCH_NS,
+    TIME_FORM_PATTERN
+};
+
 struct time_column {
     enum time_type type;
     int precision;        /* digits kept after the second's point, 0..6; -1: all six */
     bool zone_given;      /* texts without a zone are in `zone_seconds`; else a timestamptz needs one */
     int32_t zone_seconds; /* east of Greenwich */
+    enum time_form form;
+    const char *pattern; /* of TIME_FORM_PATTERN; checked by time_form_read */
 };
 
 enum time_problem {
@@ -41,8 +53,10 @@ enum time_problem {
  * Reads `size` bytes. Accepts blanks around; for time types ISO 8601 as `YYYY-MM-DD`, then optionally `T`, `t` or
  * blanks and `HH:MM[:SS[.digits]]` (24:00:00 and second 60 as the server takes them), then optionally blanks and a
  * zone `Z`, `+HH`, `+HHMM`, `+HH:MM`, `+HH:MM:SS`, then optionally ` BC`. Years of 4 to 6 digits, up to 40 digits
- * behind the point. A zone on a timestamp or date is read and ignored, as the server does. Integers: optional sign and
- * decimal digits. On the path of every row: no allocation.
+ * behind the point. A zone on a timestamp or date is read and ignored, as the server does. Also, more slowly: the basic
+ * form `YYYYMMDD[THHMM[SS[.digits]]]`, slashes in the date, single digits of month, day and hour, `UTC` or `GMT` as the
+ * zone. Integers: optional sign and decimal digits. Other forms: see timeform.h. On the path of every row: no
+ * allocation.
  */
 enum time_problem time_parse(const struct time_column *column, const char *text, size_t size, int64_t *value);
 

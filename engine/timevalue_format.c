@@ -31,18 +31,46 @@ static void civil_from_days(int64_t days, int64_t *year, int *month, int *day)
     *year = year_of_era + era * 400 + (*month <= 2);
 }
 
-static size_t clock_format(int64_t micros, char *buffer, size_t size)
+/* On the path of rows whose times are written anew: printf would take longer than all the rest. */
+static char *digits_put(char *at, int64_t value, int digits)
 {
-    int fraction = (int)(micros % SECOND);
-    int seconds = (int)(micros / SECOND);
-    int used = snprintf(buffer, size, " %02d:%02d:%02d", seconds / 3600, seconds / 60 % 60, seconds % 60);
-
-    if (fraction != 0) {
-        used += snprintf(buffer + used, size - (size_t)used, ".%06d", fraction);
-        while (buffer[used - 1] == '0')
-            used--;
+    for (int i = digits - 1; i >= 0; i--) {
+        at[i] = (char)('0' + value % 10);
+        value /= 10;
     }
-    return (size_t)used;
+    return at + digits;
+}
+
+static char *clock_put(char *at, int64_t micros)
+{
+    int64_t seconds = micros / SECOND, fraction = micros % SECOND;
+
+    *at++ = ' ';
+    at = digits_put(at, seconds / 3600, 2);
+    *at++ = ':';
+    at = digits_put(at, seconds / 60 % 60, 2);
+    *at++ = ':';
+    at = digits_put(at, seconds % 60, 2);
+    if (fraction == 0)
+        return at;
+    *at++ = '.';
+    at = digits_put(at, fraction, 6);
+    while (at[-1] == '0')
+        at--;
+    return at;
+}
+
+static char *date_put(char *at, int64_t year, int month, int day)
+{
+    int digits = 4;
+
+    for (int64_t rest = year / 10000; rest > 0; rest /= 10)
+        digits++;
+    at = digits_put(at, year, digits);
+    *at++ = '-';
+    at = digits_put(at, month, 2);
+    *at++ = '-';
+    return digits_put(at, day, 2);
 }
 
 const char *time_format(enum time_type type, int64_t value, char buffer[TIME_TEXT_MAX])
@@ -50,7 +78,7 @@ const char *time_format(enum time_type type, int64_t value, char buffer[TIME_TEX
     int64_t days = floor_divide(value, TIME_DAY);
     int64_t year;
     int month, day;
-    size_t used;
+    char *at;
 
     if (time_type_is_integer(type)) {
         snprintf(buffer, TIME_TEXT_MAX, "%" PRId64, value);
@@ -61,10 +89,12 @@ const char *time_format(enum time_type type, int64_t value, char buffer[TIME_TEX
     if (value == INT64_MAX)
         return memcpy(buffer, "infinity", sizeof "infinity");
     civil_from_days(days, &year, &month, &day);
-    used = (size_t)snprintf(buffer, TIME_TEXT_MAX, "%04" PRId64 "-%02d-%02d", year > 0 ? year : 1 - year, month, day);
+    at = date_put(buffer, year > 0 ? year : 1 - year, month, day);
     if (type != TIME_DATE)
-        used += clock_format(value - days * TIME_DAY, buffer + used, TIME_TEXT_MAX - used);
-    snprintf(buffer + used, TIME_TEXT_MAX - used, "%s%s", type == TIME_TIMESTAMPTZ ? "+00" : "", year > 0 ? "" : " BC");
+        at = clock_put(at, value - days * TIME_DAY);
+    if (type == TIME_TIMESTAMPTZ)
+        at = stpcpy(at, "+00");
+    stpcpy(at, year > 0 ? "" : " BC");
     return buffer;
 }
 

@@ -191,10 +191,38 @@ static size_t cut_plain(struct cutter *cutter, const char *data, const char *end
     return (size_t)(newline - data) + 1;
 }
 
+/* A comment ends with its line, whatever is in it; what line ends the records have is not learnt from it. */
+static enum cut cut_comment(const struct cutter *cutter, const char *data, size_t available, bool last, size_t *size)
+{
+    size_t at = 0;
+
+    if (cutter->line_end == LINE_END_UNKNOWN) {
+        while (at < available && data[at] != '\n' && data[at] != '\r')
+            at++;
+        if (at < available && data[at] == '\r') {
+            if (at + 1 == available && !last)
+                return CUT_MORE;
+            at += at + 1 < available && data[at + 1] == '\n';
+        }
+    } else {
+        const char *end = memchr(data, cutter->line_end == LINE_END_CR ? '\r' : '\n', available);
+
+        at = end != NULL ? (size_t)(end - data) : available;
+    }
+    if (at == available && !last)
+        return CUT_MORE;
+    *size = at < available ? at + 1 : available;
+    return CUT_RECORD;
+}
+
 enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size, int64_t *lines)
 {
     enum cut cut;
 
+    if (cutter_is_comment(cutter, data)) {
+        *lines = 1;
+        return cut_comment(cutter, data, available, last, size);
+    }
     if (cutter->scanned == 0) {
         size_t plain;
 
@@ -216,8 +244,10 @@ enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, b
 
 /* ---- Fields ---- */
 
-/* Where the field that starts at `at` ends (CopyReadAttributesCSV); whether it has a quote in it. */
-static const char *field_end(const struct cutter *cutter, char delimiter, const char *at, const char *end, bool *quoted)
+/* Where the field that starts at `at` ends (CopyReadAttributesCSV); whether it has a quote in it, whether one is open.
+ */
+static const char *field_extent(const struct cutter *cutter, char delimiter, const char *at, const char *end,
+                                bool *quoted, bool *open)
 {
     bool in_quote = false;
 
@@ -232,7 +262,15 @@ static const char *field_end(const struct cutter *cutter, char delimiter, const 
             break;
         }
     }
+    *open = in_quote;
     return at;
+}
+
+static const char *field_end(const struct cutter *cutter, char delimiter, const char *at, const char *end, bool *quoted)
+{
+    bool open;
+
+    return field_extent(cutter, delimiter, at, end, quoted, &open);
 }
 
 /* Copies a field without its quotes and escapes; false if it does not fit. */
@@ -287,4 +325,54 @@ int cutter_field_count(const struct cutter *cutter, char delimiter, const char *
         count++;
     }
     return count;
+}
+
+/* The fields of a record without a quote. Byte by byte: most fields are shorter than a call takes. */
+static int plain_fields(char delimiter, const char *record, const char *end, struct csv_raw_field *fields, int room)
+{
+    const char *begin = record;
+    int count = 0;
+
+    for (const char *at = record;; at++) {
+        if (at < end && *at != delimiter)
+            continue;
+        if (count < room)
+            fields[count] = (struct csv_raw_field){.text = begin, .size = (size_t)(at - begin)};
+        count++;
+        if (at == end)
+            return count;
+        begin = at + 1;
+    }
+}
+
+int cutter_fields(const struct cutter *cutter, char delimiter, const char *record, size_t size,
+                  struct csv_raw_field *fields, int room)
+{
+    const char *at = record, *end = record + size;
+    int count = 0;
+    bool quoted, open;
+
+    if (memchr(record, cutter->quote, size) == NULL)
+        return plain_fields(delimiter, record, end, fields, room);
+    for (;;) {
+        const char *stop = field_extent(cutter, delimiter, at, end, &quoted, &open);
+
+        if (count < room)
+            fields[count] = (struct csv_raw_field){.text = at, .size = (size_t)(stop - at), .quoted = quoted};
+        count++;
+        if (open)
+            return -1;
+        if (stop == end)
+            return count;
+        at = stop + 1;
+    }
+}
+
+size_t cutter_field_text(const struct cutter *cutter, const struct csv_raw_field *field, char *buffer)
+{
+    size_t size = 0;
+
+    if (!field_resolve(cutter, field->text, field->text + field->size, buffer, field->size, &size))
+        return 0;
+    return size;
 }

@@ -15,6 +15,7 @@ enum cut { CUT_RECORD, CUT_MORE, CUT_BAD };
 
 struct cutter {
     char quote, escape;
+    char comment; /* first byte of lines that are none of the server's business, quotes in them or not; '\0': none */
     enum line_end line_end;
     /* State inside the record that is being cut, so that more bytes do not mean reading it again. */
     size_t scanned;
@@ -39,6 +40,12 @@ void cutter_init(struct cutter *cutter, char quote, char escape);
  * 0: where records end is in doubt.
  */
 enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size, int64_t *lines);
+
+/* Whether what was cut is a comment. Set cutter->comment to have such lines cut as lines. */
+static inline bool cutter_is_comment(const struct cutter *cutter, const char *record)
+{
+    return cutter->comment != '\0' && *record == cutter->comment;
+}
 
 /* The buffer has moved or was refilled: what was known of its text is no longer. */
 void cutter_forget(struct cutter *cutter);
@@ -77,3 +84,20 @@ bool cutter_field(const struct cutter *cutter, char delimiter, const char *recor
 
 /* How many fields the record has, by the same rule. */
 int cutter_field_count(const struct cutter *cutter, char delimiter, const char *record, size_t size);
+
+/* A field as it stands in the record, with its quotes. */
+struct csv_raw_field {
+    const char *text;
+    size_t size;
+    bool quoted;
+};
+
+/*
+ * All fields of a record (without its line end), by the same rule: up to `room` of them into `fields`. Gives how many
+ * there are; -1 if a quote is never closed.
+ */
+int cutter_fields(const struct cutter *cutter, char delimiter, const char *record, size_t size,
+                  struct csv_raw_field *fields, int room);
+
+/* The text of a field without its quotes and escapes into `buffer` of at least field->size; gives its size. */
+size_t cutter_field_text(const struct cutter *cutter, const struct csv_raw_field *field, char *buffer);

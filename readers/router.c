@@ -205,7 +205,9 @@ static enum status route_window(struct router *router, struct error *error)
 
         if (cut == CUT_MORE)
             break;
-        if (cut == CUT_RECORD)
+        if (cut == CUT_RECORD && cutter_is_comment(&router->cutter, record))
+            skip_record(router, size, lines);
+        else if (cut == CUT_RECORD)
             status = route_record(router, record, size, lines, error);
         else if (size > 0)
             status = route_bad(router, record, size, lines, router->cutter.problem, error);
@@ -306,6 +308,7 @@ static enum status router_create(const struct stream_source *source, struct pipe
     router->run_max = (size_t)clamp(pool_bytes / RUN_SHARE / readers, 1, RUN_MAX);
     cutter_init(&router->cutter, source->dialect.quote, source->dialect.escape);
     router->cutter.line_end = source->line_end;
+    router->cutter.comment = source->dialect.comment;
     record_times_init(&router->times, source);
     status = buckets_init(&router->buckets, source, error);
     if (status == STATUS_OK)

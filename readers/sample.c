@@ -98,6 +98,7 @@ static void sampler_look(struct sampler *sampler, const char *text, size_t size,
     sampler->sample->bytes_looked_at += (int64_t)size;
     cutter_init(&cutter, source->dialect.quote, source->dialect.escape);
     cutter.line_end = source->line_end;
+    cutter.comment = source->dialect.comment;
     if (!whole)
         text = next_line(source, text, end);
     while (text < end) {
@@ -105,7 +106,9 @@ static void sampler_look(struct sampler *sampler, const char *text, size_t size,
         int64_t lines, value;
         enum cut cut = cutter_cut(&cutter, text, (size_t)(end - text), last, &record, &lines);
 
-        if (cut == CUT_RECORD && sampler_believes(sampler, &cutter, text, record, &value)) {
+        if (cut == CUT_RECORD && cutter_is_comment(&cutter, text)) {
+            text += record;
+        } else if (cut == CUT_RECORD && sampler_believes(sampler, &cutter, text, record, &value)) {
             sampler_note(sampler, value, first, place_before);
             sampler->bytes += (int64_t)record;
             first = false;
@@ -113,6 +116,7 @@ static void sampler_look(struct sampler *sampler, const char *text, size_t size,
         } else if (first) {
             cutter_init(&cutter, source->dialect.quote, source->dialect.escape);
             cutter.line_end = source->line_end;
+            cutter.comment = source->dialect.comment;
             text = next_line(source, text, end);
         } else if (cut == CUT_RECORD) {
             text += record;
@@ -292,7 +296,7 @@ static enum status look_window(const struct input *input, struct cutter *cutter,
         if (cut == CUT_MORE || *bad)
             break;
         *used += size;
-        if (cut == CUT_BAD || !record_time(times, cutter, record, size, &value) ||
+        if (cut == CUT_BAD || cutter_is_comment(cutter, record) || !record_time(times, cutter, record, size, &value) ||
             (value >= last.lo && value < last.hi) || !layout_find(input->source->layout, value, &place))
             continue;
         last = place.range;
@@ -316,6 +320,7 @@ enum status stream_ranges(struct stream_source *source, struct range **ranges, s
 
     cutter_init(&cutter, source->dialect.quote, source->dialect.escape);
     cutter.line_end = source->line_end;
+    cutter.comment = source->dialect.comment;
     record_times_init(&times, source);
     status = input_open(&input, source, (struct input_position){0}, false, memory / 4, stop, NULL, error);
     while (status == STATUS_OK) {

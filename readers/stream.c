@@ -30,8 +30,9 @@ static int64_t mtime_ns(const struct stat *facts)
 /* ---- The head: as much of the input as holds its first record ---- */
 
 /* Reads once more behind the head. */
-static enum status head_read(struct stream_source *source, size_t *room, struct error *error)
+static enum status head_read(struct stream_source *source, struct error *error)
 {
+    size_t *room = &source->head_room;
     enum status status;
     size_t got;
 
@@ -58,43 +59,102 @@ static enum status head_read(struct stream_source *source, size_t *room, struct 
 static enum status header_error(const struct stream_source *source, struct error *error, const char *text)
 {
     snprintf(error->input, sizeof error->input, "%s", source->name);
-    error->line = 1;
-    error->offset = 0;
+    error->line = 1 + source->header_lines;
+    error->offset = source->header_end;
     return error_set(error, STATUS_DATA, "the %s: %s", source->dialect.header ? "header" : "first record", text);
 }
 
+/* Whether so much was read that there is no sense in reading more. */
+static enum status head_check(const struct stream_source *source, bool *enough, struct error *error)
+{
+    size_t most = source->memory_bytes > 0 ? (size_t)source->memory_bytes / 4 : HEAD_MAX;
+
+    *enough = source->head_size > most;
+    if (!*enough || !source->dialect.header)
+        return STATUS_OK;
+    return header_error(source, error, "it does not end within the memory for it; is a quote not closed?");
+}
+
+/* Behind a line of --skip-lines; 0: it does not end in what there is. Its line end is any. */
+static size_t line_size(const struct stream_source *source, size_t at)
+{
+    const char *text = source->head + at;
+    size_t rest = source->head_size - at, size = 0;
+
+    while (size < rest && text[size] != '\n' && text[size] != '\r')
+        size++;
+    if (size == rest || (text[size] == '\r' && size + 1 == rest && !source->head_last))
+        return source->head_last ? rest : 0;
+    return size + 1 + (text[size] == '\r' && size + 1 < rest && text[size + 1] == '\n');
+}
+
+/* Where the first record begins in the head: behind a BOM, lines to be skipped, comments. */
+struct head_place {
+    size_t at;
+    int64_t lines;
+    int skipped;
+};
+
+/* Goes on to the first record; false if that begins behind what there is. */
+static bool head_advance(const struct stream_source *source, struct cutter *cutter, struct head_place *place)
+{
+    size_t size;
+    int64_t lines;
+
+    for (; place->skipped < source->dialect.skip_lines && place->at < source->head_size; place->skipped++) {
+        size = line_size(source, place->at);
+        if (size == 0)
+            return false;
+        place->at += size;
+        place->lines++;
+    }
+    while (place->at < source->head_size && cutter_is_comment(cutter, source->head + place->at)) {
+        cutter_forget(cutter);
+        if (cutter_cut(cutter, source->head + place->at, source->head_size - place->at, source->head_last, &size,
+                       &lines) != CUT_RECORD)
+            return false;
+        place->at += size;
+        place->lines += lines;
+    }
+    return place->at < source->head_size;
+}
+
 /* Reads until the first record is whole. *size is 0 if there is none. */
-static enum status head_fill(struct stream_source *source, size_t *bom, size_t *size, int64_t *lines,
+static enum status head_fill(struct stream_source *source, struct head_place *place, size_t *size, int64_t *lines,
                              struct error *error)
 {
-    size_t room = 0, most = source->memory_bytes > 0 ? (size_t)source->memory_bytes / 4 : HEAD_MAX;
     enum cut cut = CUT_MORE;
+    enum status status;
     struct cutter cutter;
+    bool bom_seen = false, enough = false, peeked = source->head_size > 0 || source->head_last;
 
     *size = 0;
-    *bom = 0;
     cutter_init(&cutter, source->dialect.quote, source->dialect.escape);
-    while (cut == CUT_MORE) {
-        enum status status = head_read(source, &room, error);
-
+    cutter.comment = source->dialect.comment;
+    while (cut == CUT_MORE && !enough) {
+        status = peeked ? STATUS_OK : head_read(source, error);
         if (status != STATUS_OK)
             return status;
+        peeked = false;
         if (source->head_size < sizeof BOM - 1 && !source->head_last)
             continue;
-        if (source->head_size >= sizeof BOM - 1 && memcmp(source->head, BOM, sizeof BOM - 1) == 0)
-            *bom = sizeof BOM - 1;
-        if (source->head_size == *bom && source->head_last)
+        if (!bom_seen && source->head_size >= sizeof BOM - 1 && memcmp(source->head, BOM, sizeof BOM - 1) == 0)
+            place->at = sizeof BOM - 1;
+        bom_seen = true;
+        if (head_advance(source, &cutter, place))
+            cut = cutter_cut(&cutter, source->head + place->at, source->head_size - place->at, source->head_last, size,
+                             lines);
+        else if (source->head_last)
             return STATUS_OK;
-        if (source->head_size > *bom)
-            cut = cutter_cut(&cutter, source->head + *bom, source->head_size - *bom, source->head_last, size, lines);
+        source->header_end = (int64_t)place->at;
+        source->header_lines = place->lines;
         cutter_forget(&cutter);
-        if (cut == CUT_MORE && source->head_size > most) {
-            /* A record of rows is the run's to judge. */
-            if (!source->dialect.header)
-                return STATUS_OK;
-            return header_error(source, error, "it does not end within the memory for it; is a quote not closed?");
-        }
+        /* A record of rows is the run's to judge. */
+        if (cut == CUT_MORE && (status = head_check(source, &enough, error)) != STATUS_OK)
+            return status;
     }
+    if (enough)
+        return STATUS_OK;
     source->line_end = cutter.line_end;
     return cut == CUT_RECORD ? STATUS_OK : header_error(source, error, cutter.problem);
 }
@@ -129,7 +189,7 @@ static void names_add(void *text, size_t size, void *opaque)
     names->names[names->count++] = name;
 }
 
-/* COPY keeps blanks around fields. */
+/* COPY keeps blanks around fields, libcsv drops them. */
 static int no_space(unsigned char c)
 {
     (void)c;
@@ -146,7 +206,8 @@ static enum status header_parse(struct stream_source *source, const char *text, 
         return error_set(error, STATUS_SYSTEM, "out of memory");
     csv_set_delim(&parser, (unsigned char)source->dialect.delimiter);
     csv_set_quote(&parser, (unsigned char)source->dialect.quote);
-    csv_set_space_func(&parser, no_space);
+    if (!source->dialect.trim)
+        csv_set_space_func(&parser, no_space);
     done = csv_parse(&parser, text, size, names_add, NULL, &names);
     if (done == size && csv_fini(&parser, names_add, NULL, &names) != 0)
         done = 0;
@@ -277,34 +338,48 @@ static enum status source_open_fd(struct stream_source *source, struct error *er
     return source->seekable ? refuse_written(source, error) : STATUS_OK;
 }
 
-enum status stream_open(struct stream_source *source, struct error *error)
+enum status stream_peek(struct stream_source *source, size_t size, struct error *error)
 {
-    size_t bom = 0, size = 0;
-    int64_t lines = 0;
     enum status status = source_open_fd(source, error);
 
     if (status == STATUS_OK)
         status = source_open_bytes(source, error);
+    while (status == STATUS_OK && source->head_size < size && !source->head_last)
+        status = head_read(source, error);
+    return status;
+}
+
+enum status stream_open(struct stream_source *source, struct error *error)
+{
+    struct head_place place = {0};
+    size_t size = 0;
+    int64_t lines = 0;
+    enum status status = STATUS_OK;
+
+    if (source->bytes == NULL)
+        status = source_open_fd(source, error);
+    if (status == STATUS_OK && source->bytes == NULL)
+        status = source_open_bytes(source, error);
     if (status == STATUS_OK)
-        status = head_fill(source, &bom, &size, &lines, error);
+        status = head_fill(source, &place, &size, &lines, error);
     if (source->seekable) {
         bytes_close(source->bytes);
         source->bytes = NULL;
     }
     if (status != STATUS_OK)
         return status;
-    source->header_end = (int64_t)bom;
-    source->header_lines = 0;
+    source->header_end = (int64_t)place.at;
+    source->header_lines = place.lines;
     if (source->dialect.header) {
-        const char *text = source->head + bom;
+        const char *text = source->head + place.at;
 
         if (size == 0)
             return header_error(source, error, "there is none: the input is empty");
-        source->header_end = (int64_t)(bom + size);
-        source->header_lines = lines;
         status = header_parse(source, text, record_text_size(text, size), error);
         if (status == STATUS_OK)
             status = header_check(source, error);
+        source->header_end = (int64_t)(place.at + size);
+        source->header_lines = place.lines + lines;
     }
     /* A file can be read again; of many files the heads would be a lot. */
     if (source->seekable) {
@@ -324,7 +399,8 @@ void stream_reset(struct stream_source *source)
     source->header = NULL;
     source->header_count = 0;
     source->head = NULL;
-    source->head_size = 0;
+    source->head_size = source->head_room = 0;
+    source->head_last = false;
     bytes_close(source->bytes);
     source->bytes = NULL;
     if (source->fd > STDIN_FILENO && source->at_end == NULL)

@@ -11,11 +11,14 @@
 #include "readers/bytes.h"
 #include "readers/cutter.h"
 
-/* The dialect, as COPY has it. */
+/* The dialect, as COPY has it; and what is left out before it. */
 struct dialect {
     char delimiter, quote, escape;
     const char *null_text;
     bool header;
+    char comment;   /* lines that begin with it are left out; '\0': none */
+    int skip_lines; /* physical lines before the header */
+    bool trim;      /* blanks around fields, and around their quotes, are no part of them */
 };
 
 /* What a resumed run knows of the input's ranges; from the ledger. */
@@ -46,7 +49,7 @@ struct stream_source {
     enum line_end line_end; /* of the first record, to which the rest is held; unknown if that has none */
     char **header;          /* names from the header line, NULL without one */
     int header_count;
-    int64_t header_end; /* offset and line of the first record behind the header */
+    int64_t header_end; /* offset and line of the first record behind the header, or behind skipped lines */
     int64_t header_lines;
     /* Set by the caller before the pipeline runs. */
     int time_index; /* which field is the time */
@@ -60,9 +63,15 @@ struct stream_source {
     int64_t memory_bytes; /* all of --memory, of which the input buffer may grow to a quarter */
     struct bytes *bytes;  /* of an input that cannot seek: reading goes on behind the head; belongs to the source */
     char *head;           /* the text that was read ahead, belongs to the source */
-    size_t head_size;
+    size_t head_size, head_room;
     bool head_last; /* the head is the whole input */
 };
+
+/*
+ * Opens the input and reads up to `size` bytes of its head, or all there is: for a look before the dialect is known.
+ * stream_open goes on from there.
+ */
+MUST_CHECK enum status stream_peek(struct stream_source *source, size_t size, struct error *error);
 
 /*
  * Opens the input, reads its head and the header line (names by libcsv; a BOM is stripped). Refuses a missing or

@@ -193,7 +193,10 @@ enum status ahead_make(struct append_session *session, struct piece *piece, cons
     if (target->table->community && target->table->dimensions == 1) {
         status = create_chunk(session, cell, &reason);
     } else {
-        status = piece_first_record(piece, pipeline_stats(session->pipeline), &size, error);
+        if (append_input_of(session, piece)->shape != NULL)
+            size = first->size;
+        else
+            status = piece_first_record(piece, pipeline_stats(session->pipeline), &size, error);
         if (status != STATUS_OK)
             return status;
         if (size > 0 && size <= first->size && size <= RECORD_SIZE_MAX)

@@ -9,6 +9,9 @@
 
 #include "writers/overlap.h"
 
+/* Shaped records are sent so many bytes at a time. */
+#define SHAPED_SIZE ((size_t)64 << 10)
+
 /* One attempt at a piece. */
 struct attempt {
     struct append_session *session;
@@ -20,6 +23,11 @@ struct attempt {
     bool copying;       /* the error is about a row */
     bool plain;         /* else bad rows are looked for and rejected, or all are rejects */
     struct careful_count count;
+    /* Where the input has a shape: its records, and what was made of them. The span is the text then. */
+    struct records records;
+    struct shape_text text;
+    struct record record; /* the last one taken */
+    bool misshapen;       /* the error is about that one */
 };
 
 static int compare_ranges(const void *left, const void *right)
@@ -99,11 +107,35 @@ const struct append_input *append_input_of(const struct append_session *session,
     return &session->target->inputs[index];
 }
 
+/* The next records, shaped, as the span: many once COPY runs, else the first alone. Empty at the end. */
+static enum status next_shaped(struct attempt *attempt, const struct shape *shape, struct error *error)
+{
+    struct shape_text *text = &attempt->text;
+    enum status status;
+
+    text->size = 0;
+    do {
+        status = records_next(&attempt->records, &attempt->record, error);
+        attempt->reader_failed = status != STATUS_OK && attempt->records.source_failed;
+        if (status != STATUS_OK || attempt->record.size == 0)
+            break;
+        status = shape_apply(shape, attempt->record.text, attempt->record.size, text, error);
+        attempt->misshapen = status == STATUS_DATA;
+    } while (status == STATUS_OK && attempt->copying && text->size < SHAPED_SIZE);
+    attempt->span = (struct span){.data = text->data, .size = (uint32_t)text->size};
+    return status;
+}
+
 static enum status next_text(struct attempt *attempt, struct error *error)
 {
     struct append_session *session = attempt->session;
-    enum status status = piece_next(attempt->piece, &attempt->cursor, session->packer,
-                                    pipeline_stats(session->pipeline), &attempt->span, error);
+    const struct shape *shape = append_input_of(session, attempt->piece)->shape;
+    enum status status;
+
+    if (shape != NULL)
+        return next_shaped(attempt, shape, error);
+    status = piece_next(attempt->piece, &attempt->cursor, session->packer, pipeline_stats(session->pipeline),
+                        &attempt->span, error);
 
     attempt->reader_failed = status != STATUS_OK;
     return status;
@@ -188,7 +220,7 @@ static enum status send_text(struct attempt *attempt, struct error *error)
             return status;
         status = next_text(attempt, error);
         if (status != STATUS_OK) {
-            pg_copy_in_fail(session->pg, "the source failed");
+            pg_copy_in_fail(session->pg, attempt->misshapen ? "a record is wrong" : "the source failed");
             return status;
         }
     }
@@ -293,7 +325,10 @@ static void describe_failure(struct attempt *attempt, struct error *error)
 
     if (attempt->reader_failed)
         return;
-    if (attempt->copying && error->status == STATUS_DATA) {
+    if (attempt->misshapen) {
+        snprintf(error->input, sizeof error->input, "%s", input_name);
+        locate_describe(&attempt->record, error);
+    } else if (attempt->copying && error->status == STATUS_DATA) {
         snprintf(error->input, sizeof error->input, "%s", input_name);
         line = locate_context_line(pg_last_context(session->pg), target->table->name);
         if (attempt->spec->replayable && line > 0)
@@ -336,13 +371,29 @@ static enum status attempt_piece(struct attempt *attempt, struct write_result *r
     return status;
 }
 
+static void attempt_init(struct attempt *attempt, struct append_session *session, struct piece *piece)
+{
+    const struct append_input *input = append_input_of(session, piece);
+
+    *attempt = (struct attempt){.session = session, .piece = piece, .spec = piece_spec(piece)};
+    records_init(&attempt->records, piece, input->quote, input->escape, session->packer,
+                 pipeline_stats(session->pipeline));
+}
+
+static void attempt_reset(struct attempt *attempt)
+{
+    records_reset(&attempt->records);
+    shape_text_reset(&attempt->text);
+}
+
 static enum status append_write(void *opened, struct piece *piece, struct write_result *result, struct error *error)
 {
     struct append_session *session = opened;
     const struct piece_spec *spec = piece_spec(piece);
-    struct attempt attempt = {.session = session, .piece = piece, .spec = spec};
+    struct attempt attempt;
     enum status status;
 
+    attempt_init(&attempt, session, piece);
     attempt.plain = !spec->careful && !range_is_rejects(spec->place.range);
     status = attempt_piece(&attempt, result, error);
     /* A constraint that waits for the commit speaks there. */
@@ -350,13 +401,15 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
         append_is_row_error(error)) {
         result->careful = !spec->replayable;
         if (spec->replayable) {
-            attempt = (struct attempt){.session = session, .piece = piece, .spec = spec};
+            attempt_reset(&attempt);
+            attempt_init(&attempt, session, piece);
             error_reset(error);
             status = attempt_piece(&attempt, result, error);
         }
     }
     if (status != STATUS_OK)
         describe_failure(&attempt, error);
+    attempt_reset(&attempt);
     return status;
 }
 

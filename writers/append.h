@@ -16,6 +16,7 @@
 
 #include "engine/pipeline.h"
 #include "writers/ledger.h"
+#include "writers/shape.h"
 
 enum overlap_rule { OVERLAP_RULE_ERROR, OVERLAP_RULE_REPLACE, OVERLAP_RULE_KEEP };
 
@@ -29,6 +30,8 @@ struct append_input {
     /* Says why the reader could not route a record, in the error's text and SQLSTATE; NULL where it always can. */
     void (*explain)(const void *context, const char *record, size_t size, struct error *error);
     const void *context;
+    /* What COPY gets of each record; NULL: the record as it is. */
+    const struct shape *shape;
 };
 
 /* Shared by all writer sessions; lives as long as the pipeline. */

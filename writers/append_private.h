@@ -5,6 +5,7 @@
 #pragma once
 
 #include "writers/append.h"
+#include "writers/records.h"
 
 /* Of one writer thread. */
 struct append_session {
@@ -34,8 +35,9 @@ static inline bool append_is_row_error(const struct error *error)
 bool ahead_known(struct append_target *target, struct range range);
 
 /*
- * Makes the chunk of a piece whose first text is `first`. Not being able to is no failure: COPY makes it then. Fails
- * only if the connection is lost or the run stops. No transaction is open before and after.
+ * Makes the chunk of a piece whose first text, as COPY gets it, is `first`: one record where the input has a shape. Not
+ * being able to is no failure: COPY makes it then. Fails only if the connection is lost or the run stops. No
+ * transaction is open before and after.
  */
 MUST_CHECK enum status ahead_make(struct append_session *session, struct piece *piece, const struct span *first,
                                   struct error *error);
@@ -57,3 +59,11 @@ void locate_show(struct error *error, const char *text, size_t size);
  * into the error, and the record itself, shortened, into its text.
  */
 void locate_record(struct append_session *session, struct piece *piece, int64_t line, struct error *error);
+
+/* Puts the place of a record into the error, and the record itself, shortened, into its text. */
+void locate_describe(const struct record *record, struct error *error);
+
+/* By how much the server's line number grows at a record, in the shape in which it was sent. `text` is room for that.
+ */
+int64_t locate_lines_sent(const struct append_input *input, const struct record *record, enum line_end line_end,
+                          bool first, struct shape_text *text);

@@ -15,9 +15,10 @@
 #define SEGMENT_SIZE_MAX ((size_t)256 << 10)
 #define REASON_MAX 1024
 
-/* A record of the segment; its text is in `text` of the writing. */
+/* A record of the segment; its text is in `text` of the writing, and what COPY gets of it in `sent`. */
 struct held {
     size_t at, size;
+    size_t sent_at, sent_size;
     int64_t offset, line;
 };
 
@@ -33,8 +34,10 @@ struct careful {
     /* The segment: kept until it is taken or rejected, since the piece may have given its blocks back. */
     char *text;
     size_t size, room;
+    struct shape_text shaped; /* where the input has a shape */
     struct held held[SEGMENT_MAX];
     int held_count, limit;
+    bool ended;          /* no record behind the segment */
     struct error reason; /* of the last COPY that failed */
     int named;           /* the record of it that the server has named, or -1 */
     bool certain;        /* and that it is bad needs no second try */
@@ -161,10 +164,16 @@ static enum status reject_held(struct careful *careful, int index, struct error 
 
 /* ---- Segments ---- */
 
+static const char *sent_text(const struct careful *careful)
+{
+    return careful->input->shape != NULL ? careful->shaped.data : careful->text;
+}
+
 /* Memory for a record that is larger than all segments stays until the piece is written. */
-static enum status hold(struct careful *careful, const struct record *record, struct error *error)
+static enum status hold(struct careful *careful, const struct record *record, size_t sent_at, struct error *error)
 {
     size_t wanted = careful->size + record->size;
+    bool shaped = careful->input->shape != NULL;
 
     if (wanted > careful->room) {
         char *more = realloc(careful->text, wanted + SEGMENT_SIZE_MAX);
@@ -175,22 +184,50 @@ static enum status hold(struct careful *careful, const struct record *record, st
         careful->room = wanted + SEGMENT_SIZE_MAX;
     }
     memcpy(careful->text + careful->size, record->text, record->size);
-    careful->held[careful->held_count++] = (struct held){careful->size, record->size, record->offset, record->line};
+    careful->held[careful->held_count++] = (struct held){
+        .at = careful->size,
+        .size = record->size,
+        .sent_at = shaped ? sent_at : careful->size,
+        .sent_size = shaped ? careful->shaped.size - sent_at : record->size,
+        .offset = record->offset,
+        .line = record->line,
+    };
     careful->size = wanted;
     return STATUS_OK;
 }
 
-/* Takes records until there are enough of them; none at the end. */
+/* One that cannot be brought into shape is bad for that. */
+static enum status take(struct careful *careful, const struct record *record, struct error *error)
+{
+    size_t sent_at = careful->shaped.size;
+    enum status status = STATUS_OK;
+
+    error_reset(&careful->reason);
+    if (careful->input->shape != NULL)
+        status = shape_apply(careful->input->shape, record->text, record->size, &careful->shaped, &careful->reason);
+    if (status == STATUS_OK)
+        return hold(careful, record, sent_at, error);
+    if (!append_is_row_error(&careful->reason)) {
+        *error = careful->reason;
+        return status;
+    }
+    careful->column[0] = '\0';
+    return reject_record(careful, record->text, record->size, record->offset, record->line, error);
+}
+
+/* Takes records until there are enough of them, or enough rejects; none at the end. */
 static enum status fill(struct careful *careful, struct error *error)
 {
     careful->held_count = 0;
-    careful->size = 0;
-    while (careful->held_count < careful->limit && careful->size < SEGMENT_SIZE_MAX) {
+    careful->size = careful->shaped.size = 0;
+    while (careful->held_count < careful->limit && careful->size < SEGMENT_SIZE_MAX &&
+           !reject_is_full(&careful->batch)) {
         struct record record;
         enum status status = records_next(&careful->records, &record, error);
 
+        careful->ended = status == STATUS_OK && record.size == 0;
         if (status == STATUS_OK && record.size > 0)
-            status = hold(careful, &record, error);
+            status = take(careful, &record, error);
         if (status != STATUS_OK || record.size == 0)
             return status;
     }
@@ -205,7 +242,8 @@ static enum status copy_held(struct careful *careful, int first, int count, stru
     int64_t rows = 0;
 
     if (status == STATUS_OK)
-        status = append_copy_send(session, careful->text + begin->at, last->at + last->size - begin->at, error);
+        status = append_copy_send(session, sent_text(careful) + begin->sent_at,
+                                  last->sent_at + last->sent_size - begin->sent_at, error);
     if (status == STATUS_OK)
         status = pg_copy_in_end(session->pg, &rows, error);
     if (status == STATUS_OK && rows != count)
@@ -223,7 +261,7 @@ static int named_record(const struct careful *careful, int first, int count)
 
     for (int i = 0; line > 0 && i < count; i++) {
         const struct held *held = &careful->held[first + i];
-        struct record record = {.text = careful->text + held->at, .size = held->size};
+        struct record record = {.text = sent_text(careful) + held->sent_at, .size = held->sent_size};
 
         at += record_server_lines(&record, careful->records.cutter.line_end, i == 0);
         if (at >= line)
@@ -325,7 +363,7 @@ static enum status write_segments(struct careful *careful, struct error *error)
         int64_t rejects = careful->count->rejects;
 
         status = fill(careful, error);
-        if (status != STATUS_OK || careful->held_count == 0)
+        if (status != STATUS_OK || (careful->ended && careful->held_count == 0))
             break;
         status = settle(careful, 0, careful->held_count, error);
         if (careful->count->rejects == rejects && careful->limit < SEGMENT_MAX)
@@ -368,6 +406,7 @@ static enum status careful_run(struct append_session *session, struct piece *pie
     *source_failed = careful->records.source_failed;
     reject_batch_reset(&careful->batch);
     records_reset(&careful->records);
+    shape_text_reset(&careful->shaped);
     free(careful->text);
     free(careful);
     return status;

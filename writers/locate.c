@@ -85,9 +85,32 @@ void locate_show(struct error *error, const char *record, size_t record_size)
     error_hint(error, "\nRECORD:  %s%s", text, cut ? "…" : "");
 }
 
+void locate_describe(const struct record *record, struct error *error)
+{
+    error->line = record->line;
+    error->offset = record->offset;
+    locate_show(error, record->text, record->size);
+}
+
+int64_t locate_lines_sent(const struct append_input *input, const struct record *record, enum line_end line_end,
+                          bool first, struct shape_text *text)
+{
+    struct record shaped = *record;
+    struct error ignored;
+
+    error_reset(&ignored);
+    text->size = 0;
+    if (input->shape != NULL && shape_apply(input->shape, record->text, record->size, text, &ignored) == STATUS_OK) {
+        shaped.text = text->data;
+        shaped.size = text->size;
+    }
+    return record_server_lines(&shaped, line_end, first);
+}
+
 void locate_record(struct append_session *session, struct piece *piece, int64_t line, struct error *error)
 {
     const struct append_input *input = append_input_of(session, piece);
+    struct shape_text text = {0};
     struct records records;
     struct record record;
     struct error ignored;
@@ -97,13 +120,11 @@ void locate_record(struct append_session *session, struct piece *piece, int64_t 
     error_reset(&ignored);
     records_init(&records, piece, input->quote, input->escape, session->packer, pipeline_stats(session->pipeline));
     while (!found && records_next(&records, &record, &ignored) == STATUS_OK && record.size > 0) {
-        at += record_server_lines(&record, records.cutter.line_end, at == 0);
+        at += locate_lines_sent(input, &record, records.cutter.line_end, at == 0, &text);
         found = at >= line;
     }
-    if (found) {
-        error->line = record.line;
-        error->offset = record.offset;
-        locate_show(error, record.text, record.size);
-    }
+    if (found)
+        locate_describe(&record, error);
     records_reset(&records);
+    shape_text_reset(&text);
 }

@@ -9,11 +9,28 @@
 
 #define BATCH_MAX 256
 
+static enum status put_record(struct pg *pg, const struct append_input *input, const struct replay *replay,
+                              struct shape_text *shaped, struct error *error)
+{
+    enum status status;
+
+    if (input->shape == NULL)
+        return pg_copy_in_put(pg, replay->text, replay->size, error);
+    shaped->size = 0;
+    status = shape_apply(input->shape, replay->text, replay->size, shaped, error);
+    if (status != STATUS_OK) {
+        pg_copy_in_fail(pg, "a record is wrong");
+        return status;
+    }
+    return pg_copy_in_put(pg, shaped->data, shaped->size, error);
+}
+
 /* The records of a batch that are due and of one input. */
 static enum status copy_input(struct pg *pg, const struct append_target *target, const struct replay *replays,
                               size_t count, int32_t input, struct error *error)
 {
     const struct append_input *of = &target->inputs[input];
+    struct shape_text shaped = {0};
     struct sql sql = {0};
     int64_t sent = 0, stored = 0;
     enum status status;
@@ -25,11 +42,12 @@ static enum status copy_input(struct pg *pg, const struct append_target *target,
         if (replays[i].key.input != input || !replays[i].due || replays[i].drop)
             continue;
         sent++;
-        status = pg_copy_in_put(pg, replays[i].text, replays[i].size, error);
+        status = put_record(pg, of, &replays[i], &shaped, error);
         /* One line end for all: a COPY holds its text to that of its first record. */
         if (status == STATUS_OK)
             status = pg_copy_in_put(pg, "\n", 1, error);
     }
+    shape_text_reset(&shaped);
     if (status == STATUS_OK)
         status = pg_copy_in_end(pg, &stored, error);
     if (status == STATUS_OK && stored != sent)

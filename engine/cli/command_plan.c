@@ -38,6 +38,10 @@ static void print_sides(const struct job *job)
             printf(", %s", size_format(job->sample.input_bytes, size));
         if (job->sample.records > 1)
             printf(", %s", job->sample.ordered ? "in order of time as far as seen" : "in no order of time");
+        if (job->sniff.found[0] != '\0')
+            printf("\n          found: %s", job->sniff.found);
+        if (job->sniff.unsure[0] != '\0')
+            printf("\n          unsure: %s", job->sniff.unsure);
     } else {
         printf("source    %s\n          %s (%s), PostgreSQL %d", job->source_address.display, job->source_table.sql,
                kind_text(&job->source_table), job->source_table.server_version / 10000);
@@ -50,6 +54,10 @@ static void print_sides(const struct job *job)
         printf(", TimescaleDB %s", job->table.timescaledb);
     printf("\ntime      \"%s\" %s\n", job->table.time_name, time_type_sql(job->table.time.type));
     print_bounds(job);
+    if (job_reads_csv(job))
+        printf("columns   %s\n", job->inputs[0].column_list);
+    if (job_reads_csv(job) && job->mappings[0].shape != NULL)
+        printf("          made of %s\n", job->mappings[0].text);
     if (job->kind == SOURCE_POSTGRES)
         printf("wire      %s\n", job->postgres.binary ? "binary: the columns have the same types on both sides"
                                                       : "CSV: the types of some column differ, or are not built in");

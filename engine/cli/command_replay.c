@@ -37,10 +37,8 @@ static void describe_source(const struct job *job, int32_t input, struct stream_
         .name = job->source_table.sql,
         .dialect = {.delimiter = ',', .quote = '"', .escape = '"', .null_text = ""},
         .time = job->source_table.time,
+        .time_index = job->postgres_time_index,
     };
-    for (int i = 0; i < job->columns[0].count; i++)
-        if (strcmp(job->columns[0].names[i], job->table.time_name) == 0)
-            source->time_index = i;
 }
 
 /* A row outside of the window would be one that dual writes own; one without a time is what it was rejected for. */

@@ -34,7 +34,7 @@ enum option_kind {
     OPTION_NUMBER, /* int, min..max */
     OPTION_LONG,   /* int64_t, min..max */
     OPTION_SIZE,   /* int64_t bytes, min..max */
-    OPTION_BYTE,   /* char, one ASCII character */
+    OPTION_BYTE,   /* char, one byte */
     OPTION_CHOICE, /* enum, index into choices */
     OPTION_ON,     /* bool, true */
     OPTION_OFF,    /* bool, false */

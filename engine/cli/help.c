@@ -22,10 +22,12 @@
 static const char *const order_choices[] = {"newest", "oldest", NULL};
 static const char *const overlap_choices[] = {"error", "replace", "keep", NULL};
 static const char *const bad_row_choices[] = {"stop", "reject", NULL};
+static const char *const dialect_choices[] = {"server", "sniff", NULL};
 static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
 
 _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) == sizeof(unsigned) &&
-                   sizeof(enum bad_row) == sizeof(unsigned) && sizeof(enum progress_mode) == sizeof(unsigned),
+                   sizeof(enum bad_row) == sizeof(unsigned) && sizeof(enum progress_mode) == sizeof(unsigned) &&
+                   sizeof(enum dialect_mode) == sizeof(unsigned),
                "choices are stored as unsigned");
 
 /* clang-format off */
@@ -92,13 +94,37 @@ const struct option_entry option_table[] = {
      .default_text = "yes"},
     {"no-header", NULL, JOB, 0, GROUP_CSV, OPTION_OFF, AT(header), .help = "the first line is a row"},
     {"delimiter", "C", JOB, 0, GROUP_CSV, OPTION_BYTE, AT(delimiter),
-     .help = "what separates fields; \\t is a tab", .default_text = "a comma"},
+     .help = "what separates fields; \\t is a tab, \\x1f any byte", .default_text = "a comma"},
     {"quote", "C", JOB, 0, GROUP_CSV, OPTION_BYTE, AT(quote), .help = "what encloses a field",
      .default_text = "a double quote"},
     {"escape", "C", JOB, 0, GROUP_CSV, OPTION_BYTE, AT(escape), .help = "what goes before a quote inside a field",
      .default_text = "the quote"},
     {"null", "TEXT", JOB, 0, GROUP_CSV, OPTION_NULL, AT(null_text), .help = "what an unquoted NULL looks like",
      .default_text = "nothing between two delimiters"},
+    {"force-null", "A,B", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(force_null),
+     .help = "columns of the table, or *, where that text in quotes is NULL too"},
+    {"force-not-null", "A,B", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(force_not_null),
+     .help = "columns of the table, or *, where that text is never NULL"},
+    {"trim", NULL, JOB, 0, GROUP_CSV, OPTION_ON, AT(trim),
+     .help = "blanks and tabs around fields, and around their quotes, are no part of them"},
+    {"comment", "C", JOB, 0, GROUP_CSV, OPTION_BYTE, AT(comment), .help = "lines that begin with this byte are left out"},
+    {"skip-lines", "N", JOB, 0, GROUP_CSV, OPTION_NUMBER, AT(skip_lines), .min = 0, .max = 1000000,
+     .help = "lines to leave out at the beginning, before the header"},
+    {"encoding", "NAME", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(encoding),
+     .help = "the encoding of the input, by the server's name for it", .default_text = "the session's: PGCLIENTENCODING"},
+    {"dialect", "HOW", JOB, 0, GROUP_CSV, OPTION_CHOICE, AT(dialect), .choices = dialect_choices,
+     .help = "server: as COPY reads CSV, with these options; sniff: look at the head of the input for those that are "
+             "not given, and say what was found", .default_text = "server"},
+    {"map", "CSV=COLUMN", JOB, 0, GROUP_CSV, OPTION_LIST, AT(map),
+     .help = "the table's column for a name in the header; may be given again"},
+    {"ignore-columns", "A,B", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(ignore_columns),
+     .help = "names in the header not to load; * for all that the table has not"},
+    {"set", "COLUMN=TEXT", JOB, 0, GROUP_CSV, OPTION_LIST, AT(set),
+     .help = "a column with the same text in each row; may be given again; {stem}, {name}, {path} and {dir} are from "
+             "the input's path, {{ is a brace"},
+    {"time-format", "FORMAT", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(time_format),
+     .help = "iso, epoch, epoch-ms, epoch-us, epoch-ns (finer than a microsecond is cut off), or as for strptime, with "
+             "%f for a fraction: '%d.%m.%Y %H:%M:%S.%f'", .default_text = "iso"},
     {"timezone", "ZONE", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(timezone),
      .help = "the zone of times that have none: UTC or +HH:MM", .default_text = "such times are refused"},
 

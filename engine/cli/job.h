@@ -5,9 +5,11 @@
 #pragma once
 
 #include "engine/checkpoint.h"
+#include "engine/cli/mapping.h"
 #include "engine/cli/options.h"
 #include "readers/command.h"
 #include "readers/postgres.h"
+#include "readers/sniff.h"
 #include "readers/stream.h"
 #include "writers/append.h"
 #include "writers/overlap.h"
@@ -20,14 +22,6 @@ struct job_text {
     char *value;
 };
 #define JOB_TEXTS_MAX 12
-
-/* Columns of the target, in the order of the fields of an input. */
-struct job_columns {
-    char **names;
-    int count;
-    char *list; /* quoted, comma separated */
-    char *copy_options;
-};
 
 enum source_kind {
     SOURCE_POSTGRES, /* addressable, rows as COPY has them */
@@ -45,7 +39,9 @@ struct job_command {
 };
 
 struct job {
-    const struct options *options;
+    const struct options *options; /* as given, or completed by a look at the input */
+    struct options completed;
+    struct sniff sniff; /* found is "" if nobody looked */
     struct stop *stop;
     enum source_kind kind;
     struct pg_address source_address, target_address;
@@ -57,11 +53,12 @@ struct job {
     struct pg *source, *target; /* for planning; sessions have their own */
     struct table source_table, table;
     struct postgres_source postgres;
+    int postgres_time_index;     /* which column is the time */
     struct stream_set set;       /* the inputs of a stream; of SOURCE_COMMAND what each run prints */
     char **paths;                /* of them; "-" is standard input */
     struct stream_mark **marks;  /* of each of them */
     struct append_input *inputs; /* how writers see them; a PostgreSQL source is one input */
-    struct job_columns *columns; /* of each of them */
+    struct mapping *mappings;    /* of each of them; of a PostgreSQL source only its lists */
     size_t input_count;
     bool rereadable; /* all inputs can be read twice */
     struct job_command command;

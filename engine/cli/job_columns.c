@@ -1,64 +1,12 @@
 /* Which columns are loaded, and the window of time. */
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "engine/cli/job.h"
+#include "engine/cli/names.h"
 #include "engine/log.h"
-
-static void column_add(struct job_columns *columns, const char *name, size_t size)
-{
-    char **more = realloc(columns->names, (size_t)(columns->count + 1) * sizeof *more);
-
-    if (more == NULL)
-        abort();
-    columns->names = more;
-    columns->names[columns->count++] = strndup(name, size);
-}
-
-/* Splits --columns at commas; a name in double quotes may hold commas, and "" for a quote. */
-static enum status columns_from_option(struct job_columns *columns, const char *text, struct error *error)
-{
-    while (*text != '\0') {
-        char name[256];
-        size_t size = 0;
-        bool quoted;
-
-        while (isspace((unsigned char)*text))
-            text++;
-        quoted = *text == '"';
-        if (quoted)
-            text++;
-        while (*text != '\0' && (quoted ? *text != '"' || text[1] == '"' : *text != ',')) {
-            if (quoted && *text == '"')
-                text++;
-            if (size < sizeof name - 1)
-                name[size++] = *text;
-            text++;
-        }
-        if (quoted && *text++ != '"')
-            return error_set(error, STATUS_USAGE, "--columns: a quoted name does not end");
-        while (!quoted && size > 0 && isspace((unsigned char)name[size - 1]))
-            size--;
-        while (isspace((unsigned char)*text))
-            text++;
-        if (size == 0 || (*text != '\0' && *text != ','))
-            return error_set(error, STATUS_USAGE, "--columns: write names separated by commas: a,b,\"C d\"");
-        column_add(columns, name, size);
-        if (*text == ',')
-            text++;
-    }
-    return STATUS_OK;
-}
-
-static void columns_from_target(struct job_columns *columns, const struct table *table)
-{
-    for (size_t i = 0; i < table->column_count; i++)
-        if (!table->columns[i].generated)
-            column_add(columns, table->columns[i].name, strlen(table->columns[i].name));
-}
 
 static void hint_columns(const struct table *table, struct error *error)
 {
@@ -67,57 +15,43 @@ static void hint_columns(const struct table *table, struct error *error)
         error_hint(error, "%s%s", i > 0 ? ", " : "", table->columns[i].name);
 }
 
-static enum status missing_in_target(const struct job *job, size_t input, const char *name, struct error *error)
-{
-    bool from_header = job_reads_csv(job) && job->options->columns == NULL;
-
-    error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", job->table.sql, name);
-    if (from_header)
-        error_hint(error, " that the header of %s names", job->set.sources[input].name);
-    hint_columns(&job->table, error);
-    if (from_header)
-        error_hint(error, ". If the first line is no header, say --no-header; else name them with --columns");
-    return error->status;
-}
-
-static enum status missing_in_source(const struct job *job, const char *name, struct error *error)
-{
-    error_set(error, STATUS_USAGE, "the source's table %s has no column \"%s\"", job->source_table.sql, name);
-    hint_columns(&job->source_table, error);
-    error_hint(error, ". Name the ones to move with --columns");
-    return error->status;
-}
-
 /* Each column exists in the target, is no generated one, comes once, and exists in the source. */
-static enum status columns_check(const struct job *job, size_t input, struct error *error)
+static enum status columns_check(const struct job *job, const struct names *columns, struct error *error)
 {
-    const struct job_columns *columns = &job->columns[input];
-
     for (int i = 0; i < columns->count; i++) {
-        const struct table_column *column = table_find_column(&job->table, columns->names[i]);
+        const struct table_column *column = table_find_column(&job->table, columns->items[i]);
 
-        if (column == NULL)
-            return missing_in_target(job, input, columns->names[i], error);
+        if (column == NULL) {
+            error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\"", job->table.sql,
+                      columns->items[i]);
+            hint_columns(&job->table, error);
+            return error->status;
+        }
         if (column->generated)
             return error_set(error, STATUS_USAGE, "column \"%s\" of %s is generated and cannot be loaded: leave it out",
                              column->name, job->table.sql);
         for (int j = 0; j < i; j++)
-            if (strcmp(columns->names[j], columns->names[i]) == 0)
-                return error_set(error, STATUS_USAGE, "column \"%s\" is named twice", columns->names[i]);
-        if (!job_reads_csv(job) && table_find_column(&job->source_table, columns->names[i]) == NULL)
-            return missing_in_source(job, columns->names[i], error);
+            if (strcmp(columns->items[j], columns->items[i]) == 0)
+                return error_set(error, STATUS_USAGE, "column \"%s\" is named twice", columns->items[i]);
+        if (table_find_column(&job->source_table, columns->items[i]) == NULL) {
+            error_set(error, STATUS_USAGE, "the source's table %s has no column \"%s\"", job->source_table.sql,
+                      columns->items[i]);
+            hint_columns(&job->source_table, error);
+            error_hint(error, ". Name the ones to move with --columns");
+            return error->status;
+        }
     }
     return STATUS_OK;
 }
 
-static char *column_list(const struct job_columns *columns)
+static char *column_list(const struct names *columns)
 {
     struct sql list = {0};
 
     for (int i = 0; i < columns->count; i++) {
         if (i > 0)
             sql_add(&list, ", ");
-        sql_add_identifier(&list, columns->names[i]);
+        sql_add_identifier(&list, columns->items[i]);
     }
     return list.text;
 }
@@ -169,11 +103,11 @@ static bool has_binary_form(const char *type)
 }
 
 /* Whether rows may travel in the binary format: the types of each column are the same on both sides, and known ones. */
-static bool can_be_binary(const struct job *job)
+static bool can_be_binary(const struct job *job, const struct names *columns)
 {
-    for (int i = 0; i < job->columns[0].count; i++) {
-        const struct table_column *source = table_find_column(&job->source_table, job->columns[0].names[i]);
-        const struct table_column *target = table_find_column(&job->table, job->columns[0].names[i]);
+    for (int i = 0; i < columns->count; i++) {
+        const struct table_column *source = table_find_column(&job->source_table, columns->items[i]);
+        const struct table_column *target = table_find_column(&job->table, columns->items[i]);
 
         if (strcmp(source->type, target->type) != 0 || !has_binary_form(target->type))
             return false;
@@ -181,117 +115,80 @@ static bool can_be_binary(const struct job *job)
     return true;
 }
 
-static char *copy_options_text(const struct dialect *dialect)
+/* The names, and which of them is the time. */
+static enum status postgres_names(struct job *job, struct names *columns, struct error *error)
 {
-    struct sql text = {0};
-    char one[2] = {0};
-
-    one[0] = dialect->delimiter;
-    sql_add(&text, "FORMAT csv, DELIMITER ");
-    sql_add_literal(&text, one);
-    one[0] = dialect->quote;
-    sql_add(&text, ", QUOTE ");
-    sql_add_literal(&text, one);
-    one[0] = dialect->escape;
-    sql_add(&text, ", ESCAPE ");
-    sql_add_literal(&text, one);
-    sql_add(&text, ", NULL ");
-    sql_add_literal(&text, dialect->null_text);
-    return text.text;
-}
-
-/* The names, from where they are to be had, and whether they fit. */
-static enum status columns_find(struct job *job, size_t input, struct error *error)
-{
-    struct job_columns *columns = &job->columns[input];
-    const struct stream_source *source = job_reads_csv(job) ? &job->set.sources[input] : NULL;
     enum status status = STATUS_OK;
 
     if (job->options->columns != NULL)
-        status = columns_from_option(columns, job->options->columns, error);
-    else if (source != NULL && source->header != NULL)
-        for (int i = 0; i < source->header_count; i++)
-            column_add(columns, source->header[i], strlen(source->header[i]));
+        status = names_split(columns, job->options->columns, "columns", error);
     else
-        columns_from_target(columns, &job->table);
+        for (size_t i = 0; i < job->table.column_count; i++)
+            if (!job->table.columns[i].generated)
+                names_add(columns, job->table.columns[i].name);
     if (status == STATUS_OK)
-        status = columns_check(job, input, error);
-    if (status == STATUS_OK && source != NULL && source->header != NULL && columns->count != source->header_count)
-        return error_set(error, STATUS_USAGE, "--columns names %d columns, the header of %s has %d", columns->count,
-                         source->name, source->header_count);
-    columns->list = column_list(columns);
-    return status;
-}
-
-/* Where the time stands among the fields. */
-static enum status find_time(const struct job *job, size_t input, int *time_index, struct error *error)
-{
-    const struct job_columns *columns = &job->columns[input];
-
-    for (int i = 0; i < columns->count; i++)
-        if (strcmp(columns->names[i], job->table.time_name) == 0) {
-            *time_index = i;
-            return STATUS_OK;
-        }
-    return error_set(error, STATUS_USAGE, "the time column \"%s\" is not among the columns to load (%s)",
-                     job->table.time_name,
-                     job->options->columns != NULL ? "--columns"
-                     : job_reads_csv(job)          ? job->set.sources[input].name
-                                                   : job->source_table.sql);
-}
-
-static enum status stream_columns(struct job *job, size_t input, struct error *error)
-{
-    struct stream_source *source = &job->set.sources[input];
-    struct job_columns *columns = &job->columns[input];
-    enum status status = columns_find(job, input, error);
-
-    if (status == STATUS_OK)
-        status = find_time(job, input, &source->time_index, error);
+        status = columns_check(job, columns, error);
     if (status != STATUS_OK)
         return status;
-    source->time = (struct time_column){
-        .type = job->table.time.type,
-        .precision = job->table.time.precision,
-        .zone_given = job->zone_given,
-        .zone_seconds = job->zone_seconds,
-    };
-    columns->copy_options = copy_options_text(&source->dialect);
-    job->inputs[input] = (struct append_input){
-        .name = source->name,
-        .column_list = columns->list,
-        .copy_options = columns->copy_options,
-        .csv_options = columns->copy_options,
-        .quote = source->dialect.quote,
-        .escape = source->dialect.escape,
-    };
-    return STATUS_OK;
+    for (int i = 0; i < columns->count; i++)
+        if (strcmp(columns->items[i], job->table.time_name) == 0) {
+            job->postgres_time_index = i;
+            return STATUS_OK;
+        }
+    return error_set(error, STATUS_USAGE, "the time column \"%s\" is not among the columns to load (--columns)",
+                     job->table.time_name);
 }
 
 static enum status postgres_columns(struct job *job, struct error *error)
 {
+    struct names columns = {0};
     enum status status;
-    int time_index;
 
-    job->columns = calloc(1, sizeof *job->columns);
+    job->mappings = calloc(1, sizeof *job->mappings);
     job->inputs = calloc(1, sizeof *job->inputs);
-    if (job->columns == NULL || job->inputs == NULL)
+    if (job->mappings == NULL || job->inputs == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     job->input_count = 1;
-    status = columns_find(job, 0, error);
-    if (status == STATUS_OK)
-        status = find_time(job, 0, &time_index, error);
+    status = postgres_names(job, &columns, error);
+    if (status == STATUS_OK) {
+        job->mappings[0].column_list = column_list(&columns);
+        job->postgres.select_list = job->mappings[0].column_list;
+        job->postgres.binary = can_be_binary(job, &columns);
+        job->inputs[0] = (struct append_input){
+            .name = job->source_table.sql,
+            .column_list = job->mappings[0].column_list,
+            .copy_options = job->postgres.binary ? "FORMAT binary" : "FORMAT csv",
+            .csv_options = "FORMAT csv",
+            .quote = '"',
+            .escape = '"',
+        };
+    }
+    names_reset(&columns);
+    return status;
+}
+
+static enum status input_columns(struct job *job, size_t input, struct error *error)
+{
+    struct stream_source *source = &job->set.sources[input];
+    struct mapping *mapping = &job->mappings[input];
+    struct mapping_spec spec = {.options = job->options, .table = &job->table, .source = source, .target = job->target};
+    enum status status;
+
+    source->time.zone_given = job->zone_given;
+    source->time.zone_seconds = job->zone_seconds;
+    status = mapping_make(&spec, mapping, error);
     if (status != STATUS_OK)
         return status;
-    job->postgres.select_list = job->columns[0].list;
-    job->postgres.binary = can_be_binary(job);
-    job->inputs[0] = (struct append_input){
-        .name = job->source_table.sql,
-        .column_list = job->columns[0].list,
-        .copy_options = job->postgres.binary ? "FORMAT binary" : "FORMAT csv",
-        .csv_options = "FORMAT csv",
-        .quote = '"',
-        .escape = '"',
+    source->time_index = mapping->time_index;
+    source->time = mapping->time;
+    job->inputs[input] = (struct append_input){
+        .name = source->name,
+        .column_list = mapping->column_list,
+        .copy_options = mapping->copy_options,
+        .csv_options = mapping->copy_options,
+        .quote = source->dialect.quote,
+        .escape = source->dialect.escape,
+        .shape = mapping->shape,
     };
     return STATUS_OK;
 }
@@ -302,9 +199,12 @@ enum status job_columns(struct job *job, struct error *error)
 
     if (!job_reads_csv(job))
         return postgres_columns(job, error);
+    /* Numbers that look like epochs are loaded as they are into a column of numbers. */
+    if (job->sniff.time_format != NULL && job->options == &job->completed && time_type_is_integer(job->table.time.type))
+        job->completed.time_format = NULL;
     for (size_t i = 0; i < job->input_count && status == STATUS_OK; i++)
-        status = stream_columns(job, i, error);
-    job->command.ranges.column_count = job->columns[0].count;
+        status = input_columns(job, i, error);
+    job->command.ranges.column_count = job->mappings[0].field_count;
     job->command.ranges.readers = job_readers(job);
     return status;
 }

@@ -30,32 +30,58 @@ static char *table_text(const struct table *table, bool with_oid)
     return text.text;
 }
 
-static char *dialect_text(const struct job *job)
+/* A text of each input: as it is where all have the same, else with a hash of all. */
+static char *joined_text(const struct job *job, const char *(*text_of)(const struct mapping *mapping))
 {
-    struct sql text = {0};
-
-    sql_add(&text, "%s header %s", job->columns[0].copy_options, job->options->header ? "yes" : "no");
-    if (job->zone_given)
-        sql_add(&text, " zone %d", (int)job->zone_seconds);
-    return text.text;
-}
-
-/* The columns; where inputs differ in them, what they are together. */
-static char *columns_text(const struct job *job)
-{
+    const char *first = text_of(&job->mappings[0]);
     struct sql text = {0}, all = {0};
     bool same = true;
     XXH128_hash_t hash;
 
     for (size_t i = 0; i < job->input_count; i++) {
-        same = same && strcmp(job->columns[i].list, job->columns[0].list) == 0;
-        sql_add(&all, "%s\n", job->columns[i].list);
+        same = same && strcmp(text_of(&job->mappings[i]), first) == 0;
+        sql_add(&all, "%s\n", text_of(&job->mappings[i]));
     }
     hash = XXH3_128bits(all.text, all.size);
     sql_reset(&all);
-    sql_add(&text, "%s", job->columns[0].list);
+    sql_add(&text, "%s", first);
     if (!same)
         sql_add(&text, " and others, %016" PRIx64 "%016" PRIx64, hash.high64, hash.low64);
+    return text.text;
+}
+
+static const char *columns_of(const struct mapping *mapping)
+{
+    return mapping->column_list;
+}
+
+static const char *copy_options_of(const struct mapping *mapping)
+{
+    return mapping->copy_options;
+}
+
+static const char *shape_of(const struct mapping *mapping)
+{
+    return mapping->text;
+}
+
+static char *dialect_text(const struct job *job)
+{
+    const struct dialect *dialect = &job->set.sources[0].dialect;
+    char *copy_options = joined_text(job, copy_options_of), *shape = joined_text(job, shape_of);
+    struct sql text = {0};
+
+    sql_add(&text, "%s header %s", copy_options, dialect->header ? "yes" : "no");
+    if (dialect->comment != '\0')
+        sql_add(&text, " comment %02x", (unsigned char)dialect->comment);
+    if (dialect->skip_lines > 0)
+        sql_add(&text, " skip %d", dialect->skip_lines);
+    if (shape[0] != '\0')
+        sql_add(&text, " shape %s", shape);
+    if (job->zone_given)
+        sql_add(&text, " zone %d", (int)job->zone_seconds);
+    free(copy_options);
+    free(shape);
     return text.text;
 }
 
@@ -94,7 +120,7 @@ static char *source_key_text(const struct job *job)
 
     if (job->input_count == 1)
         return strdup(job->set.sources[0].name);
-    for (int i = 0; i < sources->count; i++)
+    for (size_t i = 0; i < sources->count; i++)
         sql_add(&text, "%s%s", i > 0 ? "\n" : "", sources->items[i]);
     return text.text;
 }
@@ -141,7 +167,7 @@ enum status job_fingerprint(struct job *job, struct error *error)
         job->source_key = table_text(&job->source_table, false);
     }
     text_add(job, "target", table_text(&job->table, true));
-    text_add(job, "columns", columns_text(job));
+    text_add(job, "columns", joined_text(job, columns_of));
     text_add(job, "time", time_text(job));
     text_add(job, "from", bound_text(job, job->window.lo));
     text_add(job, "until", bound_text(job, job->window.hi));

@@ -186,16 +186,36 @@ static enum status size_set(const struct option_entry *entry, const char *value,
     return STATUS_OK;
 }
 
+/* The value of \xHH; -1 if it is not written so. */
+static int hex_byte(const char *value)
+{
+    char *end;
+    long byte;
+
+    if (strlen(value) != 4 || strncmp(value, "\\x", 2) != 0 || !isxdigit((unsigned char)value[2]))
+        return -1;
+    byte = strtol(value + 2, &end, 16);
+    return *end == '\0' ? (int)byte : -1;
+}
+
 static enum status byte_set(const struct option_entry *entry, const char *value, char *byte, struct error *error)
 {
-    if (strcmp(value, "\\t") == 0)
-        value = "\t";
-    if (value[0] == '\0' || value[1] != '\0' || !isascii((unsigned char)value[0]))
-        return error_set(error, STATUS_USAGE, "--%s takes one ASCII character, or \\t for a tab, not \"%s\"",
-                         entry->name, value);
-    if (value[0] == '\n' || value[0] == '\r')
+    int hex = hex_byte(value);
+
+    if (hex >= 0)
+        *byte = (char)hex;
+    else if (strcmp(value, "\\t") == 0)
+        *byte = '\t';
+    else if (value[0] != '\0' && value[1] == '\0' && isascii((unsigned char)value[0]))
+        *byte = value[0];
+    else
+        return error_set(error, STATUS_USAGE,
+                         "--%s takes one ASCII character, \\t for a tab, or any byte as \\x1f, not \"%s\"", entry->name,
+                         value);
+    if (*byte == '\n' || *byte == '\r')
         return error_set(error, STATUS_USAGE, "--%s cannot be a newline or a carriage return", entry->name);
-    *byte = value[0];
+    if (*byte == '\0')
+        return error_set(error, STATUS_USAGE, "--%s cannot be a zero byte", entry->name);
     return STATUS_OK;
 }
 
@@ -385,7 +405,7 @@ static enum status required_check(const struct parser *parser)
     return STATUS_OK;
 }
 
-/* The rules of the server's ProcessCopyOptions, with its reasons. */
+/* The rules of the server's ProcessCopyOptions, with its reasons; and those of comments. */
 static enum status dialect_check(const struct options *options, struct error *error)
 {
     if (options->delimiter == options->quote)
@@ -396,7 +416,22 @@ static enum status dialect_check(const struct options *options, struct error *er
         return error_set(error, STATUS_USAGE, "--null cannot hold the delimiter");
     if (strchr(options->null_text, options->quote) != NULL)
         return error_set(error, STATUS_USAGE, "--null cannot hold the quote character");
+    if (options->comment != '\0' && (options->comment == options->delimiter || options->comment == options->quote))
+        return error_set(error, STATUS_USAGE, "--comment cannot be the delimiter or the quote character");
     return STATUS_OK;
+}
+
+/* Whether some option that only makes sense for CSV was given. */
+static bool csv_given(const struct parser *parser)
+{
+    static const char *const names[] = {"delimiter", "quote",      "escape",         "null",        "dialect",
+                                        "comment",   "skip-lines", "trim",           "map",         "encoding",
+                                        "set",       "force-null", "force-not-null", "time-format", "ignore-columns"};
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (option_given(parser, names[i]))
+            return true;
+    return parser->options->header_given;
 }
 
 static enum status dialect_finish(struct parser *parser)
@@ -406,10 +441,12 @@ static enum status dialect_finish(struct parser *parser)
     if (option_given(parser, "header") && option_given(parser, "no-header"))
         return error_set(parser->error, STATUS_USAGE, "--header and --no-header contradict each other");
     options->header_given = option_given(parser, "header") || option_given(parser, "no-header");
-    options->dialect_given = options->header_given || option_given(parser, "delimiter") ||
-                             option_given(parser, "quote") || option_given(parser, "escape") ||
-                             option_given(parser, "null");
-    if (!option_given(parser, "escape"))
+    options->delimiter_given = option_given(parser, "delimiter");
+    options->quote_given = option_given(parser, "quote");
+    options->escape_given = option_given(parser, "escape");
+    options->null_given = option_given(parser, "null");
+    options->dialect_given = csv_given(parser);
+    if (!options->escape_given)
         options->escape = options->quote;
     return dialect_check(options, parser->error);
 }

@@ -23,13 +23,14 @@ enum command {
 enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
 enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
+enum dialect_mode { DIALECT_SERVER, DIALECT_SNIFF };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
 
-/* Values of an option that may be given several times. */
+/* Values of an option that may be given several times, in their order. */
 #define TEXT_LIST_MAX 256
 struct text_list {
     const char *items[TEXT_LIST_MAX];
-    int count;
+    size_t count;
 };
 
 /* Texts are borrowed from argv, NULL where not given, except where a default is named. */
@@ -74,6 +75,17 @@ struct options {
     char escape;           /* the quote character, unless given */
     const char *null_text; /* "" */
     bool dialect_given;    /* any of the CSV options was said */
+    bool delimiter_given, quote_given, escape_given, null_given;
+    enum dialect_mode dialect;
+    char comment; /* '\0': none */
+    int skip_lines;
+    bool trim;
+    const char *encoding;
+    const char *force_null, *force_not_null; /* comma separated, or * */
+    const char *time_format;                 /* see engine/timeform.h */
+    /* Which CSV column goes where */
+    struct text_list map, set;  /* CSV=COLUMN, COLUMN=VALUE */
+    const char *ignore_columns; /* comma separated, or * */
 };
 
 /*

@@ -19,6 +19,7 @@ struct cut_case {
     const char *problem;
     char escape;            /* 0: the quote */
     enum line_end line_end; /* known before */
+    char comment;
     int64_t lines;          /* sum over the records; 0: one each */
     int64_t quote_newlines; /* for an open quote */
 };
@@ -79,6 +80,13 @@ static const struct cut_case cases[] = {
     {.text = "\\.x\n.\n\\\n\"\\.\"\n\\.,\n x\\.\n",
      .records = {"\\.x\n", ".\n", "\\\n", "\"\\.\"\n", "\\.,\n", " x\\.\n"}},
     {.text = "\"a\n\\.\n\"\n", .records = {"\"a\n\\.\n\"\n"}, .lines = 3},
+    /* Comments end with their line, whatever is in it, and say nothing of the line ends of records. */
+    {.text = "#a\"b\nc\n#\n\"#\n#\"\n", .records = {"#a\"b\n", "c\n", "#\n", "\"#\n#\"\n"}, .comment = '#', .lines = 5},
+    {.text = "#\"\r\nc\n#\r\"\nd\n#", .records = {"#\"\r\n", "c\n", "#\r\"\n", "d\n", "#"}, .comment = '#'},
+    {.text = "#\rc\rd\r#\n\r", .records = {"#\r", "c\r", "d\r", "#\n\r"}, .comment = '#'},
+    {.text = "#\r\nc\r\n#\nd\r\n#\r", .records = {"#\r\n", "c\r\n", "#\n", "d\r\n", "#\r"}, .comment = '#'},
+    {.text = "c\n #\n", .records = {"c\n", " #\n"}, .comment = '#'},
+    {.text = "#\"\n#\"\n", .records = {"#\"\n#\"\n"}, .lines = 2},
 };
 
 /* Feeds the text so that `step` bytes more are there each time, in a copy that moves: old addresses are poison. */
@@ -91,6 +99,7 @@ static void run_case(const struct cut_case *item, size_t step)
 
     cutter_init(&cutter, '"', item->escape != 0 ? item->escape : '"');
     cutter.line_end = item->line_end;
+    cutter.comment = item->comment;
     while (at < total) {
         size_t size = 0;
         int64_t spanned = 0;
@@ -118,7 +127,7 @@ static void run_case(const struct cut_case *item, size_t step)
         if (item->records[count] == NULL || size != strlen(item->records[count]) ||
             memcmp(item->records[count], item->text + at, size) != 0)
             fail_msg("\"%s\" at step %zu: record %zu is \"%.*s\"", item->text, step, count, (int)size, item->text + at);
-        if (cutter_plain(&cutter, copy + size))
+        if (!cutter_is_comment(&cutter, copy) && cutter_plain(&cutter, copy + size))
             assert_null(memchr(copy, '"', size));
         at += size;
         lines += spanned;
@@ -155,6 +164,7 @@ static void run_in_place(const struct cut_case *item)
     memcpy(copy, item->text, total);
     cutter_init(&cutter, '"', item->escape != 0 ? item->escape : '"');
     cutter.line_end = item->line_end;
+    cutter.comment = item->comment;
     for (; at < total; at += size, count++) {
         enum cut cut = cutter_cut(&cutter, copy + at, total - at, true, &size, &lines);
 
@@ -166,7 +176,7 @@ static void run_in_place(const struct cut_case *item)
         assert_non_null(item->records[count]);
         assert_int_equal(size, strlen(item->records[count]));
         assert_memory_equal(copy + at, item->records[count], size);
-        if (cutter_plain(&cutter, copy + at + size))
+        if (!cutter_is_comment(&cutter, copy + at) && cutter_plain(&cutter, copy + at + size))
             assert_null(memchr(copy + at, '"', size));
     }
     assert_null(item->records[count]);
@@ -314,13 +324,48 @@ static void test_field(void **state)
     assert_int_equal(cutter_lines(&cutter, "a\nb\n\r", 5), 2);
 }
 
+/* All fields at once are what they are one by one. */
+static void test_fields(void **state)
+{
+    static const char *const records[] = {
+        "", ",", "a,b,c", "\"a,b\",c", "a\"b,c\"d,,e", "\"\",\"x\ny\"", " a , \"b\" ", "\"a\\\"b\",c\\,d"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof records / sizeof *records; i++) {
+        struct csv_raw_field fields[8];
+        size_t size = strlen(records[i]);
+        struct cutter cutter;
+        int count;
+
+        cutter_init(&cutter, '"', strchr(records[i], '\\') != NULL ? '\\' : '"');
+        count = cutter_fields(&cutter, ',', records[i], size, fields, 8);
+        assert_int_equal(count, cutter_field_count(&cutter, ',', records[i], size));
+        assert_int_equal(cutter_fields(&cutter, ',', records[i], size, fields, 1), count);
+        count = cutter_fields(&cutter, ',', records[i], size, fields, 8);
+        for (int j = 0; j < count; j++) {
+            char buffer[32], text[32];
+            struct csv_field field;
+
+            assert_true(cutter_field(&cutter, ',', records[i], size, j, buffer, sizeof buffer, &field));
+            assert_int_equal(field.quoted, fields[j].quoted);
+            assert_int_equal(cutter_field_text(&cutter, &fields[j], text), field.size);
+            assert_memory_equal(text, field.text, field.size);
+        }
+    }
+    for (int room = 0; room < 3; room++) {
+        struct csv_raw_field fields[2];
+        struct cutter cutter;
+
+        cutter_init(&cutter, '"', '"');
+        assert_int_equal(cutter_fields(&cutter, ',', "a,\"b,c", 6, fields, room < 2 ? room : 2), -1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_step),
-        cmocka_unit_test(test_in_place),
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_field),
+        cmocka_unit_test(test_every_step), cmocka_unit_test(test_in_place), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_field),      cmocka_unit_test(test_fields),
     };
 
     alarm(240);

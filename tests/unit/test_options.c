@@ -167,17 +167,46 @@ static void test_dialect(void **state)
     assert_true(options.dialect_given);
 }
 
+static void test_columns_and_dialect(void **state)
+{
+    (void)state;
+    assert_fine("run", JOB, "--map", "a=b", "--set=site=berlin", "--map", "c=d", "--set", "x=");
+    assert_int_equal(options.map.count, 2);
+    assert_string_equal(options.map.items[0], "a=b");
+    assert_string_equal(options.map.items[1], "c=d");
+    assert_int_equal(options.set.count, 2);
+    assert_string_equal(options.set.items[0], "site=berlin");
+    assert_string_equal(options.set.items[1], "x=");
+    assert_true(options.dialect_given);
+    assert_fine("run", JOB, "--delimiter", "\\x1f", "--quote", "\\xFE", "--comment", "#", "--skip-lines", "3",
+                "--trim");
+    assert_int_equal(options.delimiter, '\x1f');
+    assert_int_equal(options.quote, (char)0xfe);
+    assert_int_equal(options.escape, (char)0xfe);
+    assert_int_equal(options.comment, '#');
+    assert_int_equal(options.skip_lines, 3);
+    assert_true(options.trim);
+    assert_fine("plan", JOB, "--dialect", "sniff", "--delimiter", ";", "--time-format", "epoch-ms");
+    assert_int_equal(options.dialect, DIALECT_SNIFF);
+    assert_true(options.delimiter_given && !options.quote_given && !options.null_given);
+    assert_string_equal(options.time_format, "epoch-ms");
+    assert_refused("--delimiter cannot be a zero byte", "run", JOB, "--delimiter", "\\x00");
+    assert_refused("--comment cannot be the delimiter or the quote character", "run", JOB, "--comment", ",");
+    assert_refused("--skip-lines takes a number from 0 to 1000000, not \"-1\"", "run", JOB, "--skip-lines", "-1");
+}
+
 static void test_dialect_refused(void **state)
 {
     (void)state;
     assert_refused("--delimiter and --quote must be different characters", "run", JOB, "--delimiter", "\"");
     assert_refused("--delimiter cannot be a newline or a carriage return", "run", JOB, "--delimiter", "\n");
     assert_refused("--quote cannot be a newline or a carriage return", "run", JOB, "--quote", "\r");
-    assert_refused("--delimiter takes one ASCII character, or \\t for a tab, not \"||\"", "run", JOB, "--delimiter",
-                   "||");
-    assert_refused("--quote takes one ASCII character, or \\t for a tab, not \"\u00ab\"", "run", JOB, "--quote",
-                   "\u00ab");
-    assert_refused("--quote takes one ASCII character, or \\t for a tab, not \"\xff\"", "run", JOB, "--quote", "\xff");
+    assert_refused("--delimiter takes one ASCII character, \\t for a tab, or any byte as \\x1f, not \"||\"", "run", JOB,
+                   "--delimiter", "||");
+    assert_refused("--quote takes one ASCII character, \\t for a tab, or any byte as \\x1f, not \"\u00ab\"", "run", JOB,
+                   "--quote", "\u00ab");
+    assert_refused("--quote takes one ASCII character, \\t for a tab, or any byte as \\x1f, not \"\xff\"", "run", JOB,
+                   "--quote", "\xff");
     assert_refused("--escape needs a value: --escape C", "run", JOB, "--escape=");
     assert_refused("--null cannot hold a newline or a carriage return", "run", JOB, "--null", "a\nb");
     assert_refused("--null cannot hold the delimiter", "run", JOB, "--null", "a,b");
@@ -341,13 +370,13 @@ static void test_help_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),         cmocka_unit_test(test_rejects),
-        cmocka_unit_test(test_job_values),       cmocka_unit_test(test_spill),
-        cmocka_unit_test(test_other_values),     cmocka_unit_test(test_dialect),
-        cmocka_unit_test(test_dialect_refused),  cmocka_unit_test(test_values_refused),
-        cmocka_unit_test(test_names_refused),    cmocka_unit_test(test_required),
-        cmocka_unit_test(test_help_and_version), cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_help_pages),
+        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_rejects),
+        cmocka_unit_test(test_job_values),      cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_other_values),    cmocka_unit_test(test_dialect),
+        cmocka_unit_test(test_dialect_refused), cmocka_unit_test(test_columns_and_dialect),
+        cmocka_unit_test(test_values_refused),  cmocka_unit_test(test_names_refused),
+        cmocka_unit_test(test_required),        cmocka_unit_test(test_help_and_version),
+        cmocka_unit_test(test_secrets),         cmocka_unit_test(test_help_pages),
     };
 
     alarm(240);

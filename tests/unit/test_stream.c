@@ -57,29 +57,41 @@ struct header_case {
     int64_t end, lines;
     enum line_end line_end;
     const char *problem;
+    int skip_lines;
+    bool trim;
 };
 
 static const struct header_case headers[] = {
-    {"time,a\n1,2\n", {"time", "a"}, 7, 1, LINE_END_LF, NULL},
-    {"time,a", {"time", "a"}, 6, 1, LINE_END_UNKNOWN, NULL},
-    {"time,a\r\n1,2\r\n", {"time", "a"}, 8, 1, LINE_END_CRLF, NULL},
-    {"time,a\r1,2\r", {"time", "a"}, 7, 1, LINE_END_CR, NULL},
-    {"\xef\xbb\xbftime,a\n1,2\n", {"time", "a"}, 10, 1, LINE_END_LF, NULL},
-    {"\xef\xbb\xbf\"time\",a\n", {"time", "a"}, 12, 1, LINE_END_LF, NULL},
-    {"\"the \"\"time\"\"\",\"a,b\"\n", {"the \"time\"", "a,b"}, 21, 1, LINE_END_LF, NULL},
-    {"\"ti\nme\",a\n1,2\n", {"ti\nme", "a"}, 10, 2, LINE_END_LF, NULL},
-    {" time , a\n", {" time ", " a"}, 10, 1, LINE_END_LF, NULL},
-    {"time\n", {"time"}, 5, 1, LINE_END_LF, NULL},
-    {"", {NULL}, 0, 0, LINE_END_UNKNOWN, "empty"},
-    {"\xef\xbb\xbf", {NULL}, 0, 0, LINE_END_UNKNOWN, "empty"},
-    {"time,\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "field 2 has no name"},
-    {"\n1,2\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "field 1 has no name"},
-    {"time,a,time\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "fields 1 and 3 have the same name \"time\""},
-    {"ti\"m\"e,a\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "a quote stands inside"},
-    {"\"time,a\n1,2\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "never closed"},
+    {"time,a\n1,2\n", {"time", "a"}, 7, 1, LINE_END_LF, NULL, 0, false},
+    {"time,a", {"time", "a"}, 6, 1, LINE_END_UNKNOWN, NULL, 0, false},
+    {"time,a\r\n1,2\r\n", {"time", "a"}, 8, 1, LINE_END_CRLF, NULL, 0, false},
+    {"time,a\r1,2\r", {"time", "a"}, 7, 1, LINE_END_CR, NULL, 0, false},
+    {"\xef\xbb\xbftime,a\n1,2\n", {"time", "a"}, 10, 1, LINE_END_LF, NULL, 0, false},
+    {"\xef\xbb\xbf\"time\",a\n", {"time", "a"}, 12, 1, LINE_END_LF, NULL, 0, false},
+    {"\"the \"\"time\"\"\",\"a,b\"\n", {"the \"time\"", "a,b"}, 21, 1, LINE_END_LF, NULL, 0, false},
+    {"\"ti\nme\",a\n1,2\n", {"ti\nme", "a"}, 10, 2, LINE_END_LF, NULL, 0, false},
+    {" time , a\n", {" time ", " a"}, 10, 1, LINE_END_LF, NULL, 0, false},
+    {"time\n", {"time"}, 5, 1, LINE_END_LF, NULL, 0, false},
+    {"", {NULL}, 0, 0, LINE_END_UNKNOWN, "empty", 0, false},
+    {"\xef\xbb\xbf", {NULL}, 0, 0, LINE_END_UNKNOWN, "empty", 0, false},
+    {"time,\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "field 2 has no name", 0, false},
+    {"\n1,2\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "field 1 has no name", 0, false},
+    {"time,a,time\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "fields 1 and 3 have the same name \"time\"", 0, false},
+    {"ti\"m\"e,a\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "a quote stands inside", 0, false},
+    {"\"time,a\n1,2\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "never closed", 0, false},
+    /* Comments and lines to be skipped. */
+    {"#\"\n#\ntime,a\n1,2\n", {"time", "a"}, 12, 3, LINE_END_LF, NULL, 0, false},
+    {"a \"b\n\ntime\n1\n", {"time"}, 11, 3, LINE_END_LF, NULL, 2, false},
+    {"a\r\nb\rtime\r\n", {"time"}, 11, 3, LINE_END_CRLF, NULL, 2, false},
+    {"\xef\xbb\xbfx\n#y\ntime\n", {"time"}, 13, 3, LINE_END_LF, NULL, 1, false},
+    {"a\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "empty", 1, false},
+    {"a", {NULL}, 0, 0, LINE_END_UNKNOWN, "empty", 1, false},
+    {"a\n", {NULL}, 0, 0, LINE_END_UNKNOWN, "empty", 7, false},
+    {"#a\n#b", {NULL}, 0, 0, LINE_END_UNKNOWN, "empty", 0, false},
+    {" time ,\t\"a b\" \n", {"time", "a b"}, 15, 1, LINE_END_LF, NULL, 0, true},
 };
 
-static void check_header(const struct header_case *item, bool piped)
+static void check_header(const struct header_case *item, bool piped, bool peeked)
 {
     struct stream_source source = source_of(true);
     char pipe_path[32];
@@ -96,6 +108,11 @@ static void check_header(const struct header_case *item, bool piped)
         snprintf(pipe_path, sizeof pipe_path, "/dev/fd/%d", pipes[0]);
         source.path = pipe_path;
     }
+    source.dialect.comment = '#';
+    source.dialect.skip_lines = item->skip_lines;
+    source.dialect.trim = item->trim;
+    status = peeked ? stream_peek(&source, 4, &error) : STATUS_OK;
+    assert_int_equal(status, STATUS_OK);
     status = stream_open(&source, &error);
     if (item->problem != NULL) {
         assert_int_equal(status, STATUS_DATA);
@@ -121,8 +138,8 @@ static void test_header(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
-        check_header(&headers[i], false);
-        check_header(&headers[i], true);
+        for (int way = 0; way < 4; way++)
+            check_header(&headers[i], (way & 1) != 0, (way & 2) != 0);
     }
 }
 
