@@ -270,6 +270,9 @@ static enum status router_open(void *opaque, struct pipeline *pipeline, void **s
         return status;
     }
     atomic_store(&router->stats->input_size, source->size);
+    /* Until more is known, all is compressed as the head is. */
+    atomic_store(&router->stats->input_offset, source->head_position);
+    atomic_store(&router->stats->input_text, (int64_t)source->head_size);
     *session = router;
     return STATUS_OK;
 }

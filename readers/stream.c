@@ -275,6 +275,8 @@ enum status stream_open(struct stream_source *source, struct error *error)
         status = source_open_bytes(source, error);
     if (status == STATUS_OK)
         status = head_fill(source, &bom, &size, &lines, error);
+    if (source->bytes != NULL)
+        source->head_position = bytes_position(source->bytes);
     if (source->seekable) {
         bytes_close(source->bytes);
         source->bytes = NULL;

@@ -51,7 +51,8 @@ struct stream_source {
     struct bytes *bytes;  /* of an input that cannot seek: reading goes on behind the head; belongs to the source */
     char *head;           /* the text that was read ahead, belongs to the source */
     size_t head_size;
-    bool head_last; /* the head is the whole input */
+    int64_t head_position; /* how far in the file the head reaches: less than its size, where it is compressed */
+    bool head_last;        /* the head is the whole input */
 };
 
 /*
