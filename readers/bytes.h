@@ -10,11 +10,12 @@
  *                 └──────────┴──────────┴────► bytes_read takes them in their order
  *
  * What is guaranteed. A member or frame is verified where it ends: its checksum if it has one, its length. Its bytes
- * may be given before that, but never its last byte; of a frame that tells its size and has room in a thread's ring,
- * none are. So whoever was given a frame to its end knows that it was right, and
- * a position inside of a frame that is not verified lies before its end: who begins there again decompresses that frame
- * from its beginning, and fails at its end again. An input that is cut off, is corrupt, or has something else behind
- * its last frame is STATUS_DATA; it never looks like the end.
+ * may be given before that, but never its last one; of a frame that tells its size and has room in a thread's ring,
+ * none are. So whoever was given a frame to its end knows that it was right, and a position inside of a frame that is
+ * not verified lies before its end: who begins there again decompresses that frame from its beginning, and fails at its
+ * end again. Rows of a frame that proves to be wrong may be committed, if it is a large one or gzip, but the run fails
+ * then, and so does each later run of that job. An input that is cut off, is corrupt, or has something else behind its
+ * last frame is STATUS_DATA; it never looks like the end.
  */
 #pragma once
 

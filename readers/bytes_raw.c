@@ -90,9 +90,12 @@ enum status raw_read(struct raw *raw, struct stop *stop, int64_t offset, void *t
     const struct bytes_file *file = &raw->file;
     ssize_t size;
 
-    *got = give_head(raw, to, room);
-    if (*got > 0)
+    *got = 0;
+    /* Threads that share a file must not write here: it has no such head. */
+    if (raw->head_at < raw->head_size) {
+        *got = give_head(raw, to, room);
         return STATUS_OK;
+    }
     /* Bytes that were added since the opening are another file's: whoever finishes with this one looks for them. */
     if (file->seekable && (int64_t)room > file->size - offset)
         room = offset < file->size ? (size_t)(file->size - offset) : 0;

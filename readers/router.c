@@ -317,6 +317,11 @@ static enum status router_create(const struct stream_source *source, struct pipe
         router_free(router);
         return status;
     }
+    /* Until more is known, all is compressed as the head is. */
+    router->shown_file = source->head_position;
+    router->shown_text = source->head_text;
+    stats_add(&router->stats->input_offset, router->shown_file);
+    stats_add(&router->stats->input_text, router->shown_text);
     *result = router;
     return STATUS_OK;
 }

@@ -9,6 +9,7 @@
 #define PLACES 60
 #define PLACE_SIZE ((size_t)16 << 10)
 #define COMPRESSED_SIZE ((size_t)1 << 20)
+#define COMPRESSED_PLACES 32
 /* Clocks differ a little even where rows are written in order: one step in twenty may go the other way. */
 #define STRAY_SHARE 20
 #define RANGES_FIRST 256
@@ -172,6 +173,20 @@ static enum status head_read(struct bytes *bytes, struct stop *stop, char *buffe
     return status;
 }
 
+/* Looks at the head in parts, for the order from place to place: a file may be ordered for each host, say. */
+static void look_places(struct sampler *sampler, const char *text, size_t size, bool last)
+{
+    size_t at = (size_t)sampler->times.source->header_end, part = COMPRESSED_SIZE / COMPRESSED_PLACES;
+    int64_t place_before = 0;
+
+    for (bool whole = true; at < size; whole = false) {
+        size_t left = size - at < part ? size - at : part;
+
+        sampler_look(sampler, text + at, left, whole, last && at + left == size, &place_before);
+        at += left;
+    }
+}
+
 /*
  * A compressed file cannot be looked at in the middle: a larger head is, and the rest is taken to be compressed alike.
  * What is wrong with the file is the run's to find.
@@ -182,7 +197,6 @@ static enum status sample_compressed(struct sampler *sampler, struct error *erro
     struct bytes_file file = {source->fd, source->name, true, source->size, source->memory_bytes, 0};
     char *buffer = malloc(COMPRESSED_SIZE);
     struct bytes *bytes = NULL;
-    int64_t place_before, begin = source->header_end;
     enum status status = buffer != NULL ? bytes_open(&file, 0, source->stop, &bytes, error)
                                         : error_set(error, STATUS_SYSTEM, "out of memory");
     size_t size = 0;
@@ -194,8 +208,8 @@ static enum status sample_compressed(struct sampler *sampler, struct error *erro
         error_reset(error);
         status = STATUS_OK;
     }
-    if (status == STATUS_OK && (int64_t)size >= begin)
-        sampler_look(sampler, buffer + begin, size - (size_t)begin, true, last, &place_before);
+    if (status == STATUS_OK)
+        look_places(sampler, buffer, size, last);
     if (status == STATUS_OK && size > 0)
         sampler->sample->input_bytes =
             last ? (int64_t)size : (int64_t)((double)size * (double)source->size / (double)(bytes_position(bytes) + 1));

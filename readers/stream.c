@@ -362,6 +362,10 @@ enum status stream_open(struct stream_source *source, struct error *error)
         status = source_open_bytes(source, error);
     if (status == STATUS_OK)
         status = head_fill(source, &place, &size, &lines, error);
+    if (source->bytes != NULL) {
+        source->head_position = bytes_position(source->bytes);
+        source->head_text = (int64_t)source->head_size;
+    }
     if (source->seekable) {
         bytes_close(source->bytes);
         source->bytes = NULL;

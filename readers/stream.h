@@ -64,7 +64,9 @@ struct stream_source {
     struct bytes *bytes;  /* of an input that cannot seek: reading goes on behind the head; belongs to the source */
     char *head;           /* the text that was read ahead, belongs to the source */
     size_t head_size, head_room;
-    bool head_last; /* the head is the whole input */
+    int64_t head_text, head_position; /* what it had at the opening; and how far it reaches in the file: less, where
+                                         that is compressed */
+    bool head_last;                   /* the head is the whole input */
 };
 
 /*

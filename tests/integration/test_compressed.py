@@ -136,6 +136,49 @@ def test_rows_of_a_slow_pipe_arrive(target, hyperfill, text):
     assert "resume" in result.stderr or "same command" in result.stderr, result
 
 
+@pytest.mark.parametrize("kind", ["zst-frames", "zst", "gz"])
+def test_memory_stays_under_its_bound(hyperfill, servers, tmp_path, kind):
+    """Rows of about a megabyte, in disorder: decompressing them takes its part of --memory, not more beside it."""
+    if "san" in str(hyperfill.binary):
+        pytest.skip("a sanitizer's own memory is not the program's")
+    generator = hyperfill.binary.parent / "hyperfill-generate"
+    fat = subprocess.run([generator, "--shape", "fat", "--rows", "100", "--order", "shuffled"], stdout=subprocess.PIPE, check=True).stdout
+    path = tmp_path / "fat.packed"
+    if kind == "zst-frames":
+        path.write_bytes(b"".join(zstd(part, "-1") for part in parts(fat, 20_000_000)))
+    else:
+        path.write_bytes(zstd(fat, "-1") if kind == "zst" else gzip.compress(fat, 1))
+    database = servers["ts17"].create_database()
+    names = fat[: fat.index(b"\n")].decode().split(",")
+    columns = ", ".join(f"{name} text" for name in names if name != "time")
+    database.execute(f"CREATE TABLE fat (time timestamptz NOT NULL, {columns})")
+    database.rows("SELECT create_hypertable('fat', 'time', chunk_time_interval => interval '6 hours')")
+    arguments = ["--source", path, "--target", database.conninfo, "--table", "fat", "--memory", "64MB", "--progress", "none"]
+    process = hyperfill.start("run", *arguments)
+    peak = 0
+    while process.running:
+        try:
+            status = open(f"/proc/{process.pid}/status").read()
+        except OSError:
+            break
+        peak = max([peak] + [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")])
+    process.wait(check=0)
+    assert database.value("SELECT count(*) FROM fat") == 100
+    assert 0 < peak < 96 * 1024
+
+
+def test_progress_is_a_share_of_the_rows(target, hyperfill):
+    """Compressed bytes are few: compared with the bytes of rows, the end would seem near from the beginning."""
+    rows = 500_000
+    path = target.file(zstd(text_of(rows)))
+    options = ["json" if option == "plain" else option for option in target.options(path, "--memory", "16MB")]
+    events = [json.loads(line) for line in hyperfill.run("run", *options).stdout.splitlines()]
+    seen = [(event["fraction"], event["rows"]) for event in events if event["event"] == "progress"]
+    assert seen
+    for fraction, done in seen:
+        assert abs(fraction - done / rows) < 0.15, seen
+
+
 # ---- Resuming
 
 

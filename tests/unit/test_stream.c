@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include <cmocka.h>
 
@@ -274,6 +275,7 @@ static void sample_of(struct stream_sample *sample)
     struct stream_source source = source_of(true);
     struct error error;
 
+    source.memory_bytes = 16 << 20;
     error_reset(&error);
     assert_int_equal(stream_open(&source, &error), STATUS_OK);
     assert_int_equal(stream_sample(&source, sample, &error), STATUS_OK);
@@ -313,6 +315,99 @@ static void test_sample(void **state)
     assert_int_equal(sample.records, 0);
 }
 
+static void pack_file(void)
+{
+    size_t room = ZSTD_compressBound(TEXT_MAX);
+    char *text = malloc(TEXT_MAX), *packed = malloc(room);
+    FILE *file = fopen(path, "re");
+    size_t size;
+
+    assert_non_null(text);
+    assert_non_null(packed);
+    assert_non_null(file);
+    size = fread(text, 1, TEXT_MAX, file);
+    fclose(file);
+    size = ZSTD_compress(packed, room, text, size, 3);
+    assert_false(ZSTD_isError(size));
+    write_file(packed, size);
+    free(text);
+    free(packed);
+}
+
+/* Of a compressed file the head is looked at, and the size of its text is an estimate. */
+static void test_sample_compressed(void **state)
+{
+    struct stream_sample sample;
+    struct stat facts;
+
+    (void)state;
+    for (enum order order = ORDERED; order < ORDER_COUNT; order++) {
+        write_rows(order, ROWS, true);
+        assert_int_equal(stat(path, &facts), 0);
+        pack_file();
+        sample_of(&sample);
+        assert_true(sample.head_only);
+        assert_int_equal(sample.ordered, order == ORDERED || order == REVERSED);
+        assert_int_equal(sample.first_time, time_of(order, 0));
+        assert_true(sample.bytes_looked_at < facts.st_size);
+        assert_true((double)sample.input_bytes > (double)facts.st_size * 0.7);
+        assert_true((double)sample.input_bytes < (double)facts.st_size * 1.4);
+    }
+    write_rows(ORDERED, 3, false);
+    assert_int_equal(stat(path, &facts), 0);
+    pack_file();
+    sample_of(&sample);
+    assert_int_equal(sample.records, 3);
+    assert_int_equal(sample.input_bytes, facts.st_size);
+}
+
+/* ---- A file that is not what it was ---- */
+
+static void check_changed(struct stream_source *source, bool by_path, const char *problem)
+{
+    struct error error;
+
+    error_reset(&error);
+    assert_int_equal(stream_unchanged(source, by_path, &error), problem != NULL ? STATUS_DATA : STATUS_OK);
+    assert_int_equal(error.input[0] != '\0', problem != NULL);
+    if (problem != NULL)
+        assert_non_null(strstr(error.text, problem));
+}
+
+static void test_unchanged(void **state)
+{
+    struct stream_source source = source_of(true);
+    char other[sizeof path + 8];
+    struct error error;
+    int fd;
+
+    (void)state;
+    error_reset(&error);
+    write_file("time,a\n1,2\n", 11);
+    fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    assert_int_equal(stream_open(&source, &error), STATUS_DATA);
+    assert_non_null(strstr(error.text, "being written"));
+    stream_reset(&source);
+    close(fd);
+    error_reset(&error);
+    assert_int_equal(stream_open(&source, &error), STATUS_OK);
+    check_changed(&source, true, NULL);
+    /* Another file of this name; the one that is open is as it was. */
+    snprintf(other, sizeof other, "%s.other", path);
+    assert_int_equal(rename(path, other), 0);
+    check_changed(&source, true, NULL);
+    write_file("time,a\n1,2\n", 11);
+    check_changed(&source, false, NULL);
+    check_changed(&source, true, "replaced");
+    assert_int_equal(rename(other, path), 0);
+    check_changed(&source, true, NULL);
+    set_time();
+    check_changed(&source, false, "changed");
+    write_file("time,a\n1,2\n3,4\n", 15);
+    check_changed(&source, false, "grown");
+    stream_reset(&source);
+}
+
 static void test_ranges(void **state)
 {
     struct layout_spec spec = {.interval = 100, .window = {1000, 15050}};
@@ -347,8 +442,10 @@ static void test_ranges(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_header),   cmocka_unit_test(test_cannot_open), cmocka_unit_test(test_long_header),
-        cmocka_unit_test(test_identity), cmocka_unit_test(test_sample),      cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_header),      cmocka_unit_test(test_cannot_open),
+        cmocka_unit_test(test_long_header), cmocka_unit_test(test_identity),
+        cmocka_unit_test(test_sample),      cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_unchanged),   cmocka_unit_test(test_sample_compressed),
     };
 
     alarm(240);
