@@ -391,7 +391,9 @@ static enum status reject_all(struct careful *careful, struct error *error)
             break;
         error_reset(&careful->reason);
         careful->input->explain(careful->input->context, record.text, record.size, &careful->reason);
-        snprintf(careful->column, sizeof careful->column, "%s", careful->target->table->time_name);
+        careful->column[0] = '\0';
+        if (strcmp(careful->reason.sqlstate, "22007") == 0)
+            snprintf(careful->column, sizeof careful->column, "%s", careful->target->table->time_name);
         status = reject_record(careful, record.text, record.size, record.offset, record.line, error);
         if (status == STATUS_OK && reject_is_full(&careful->batch))
             status = reject_flush(careful->session->pg, &careful->batch, error);
