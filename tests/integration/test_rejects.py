@@ -371,6 +371,37 @@ def test_files_deleted_or_changed(table):
     table.check_rejects([bad])
 
 
+def test_files_of_an_interrupted_rendering(table):
+    """The reasons have their name already, the rejects not yet: not replayed, and written anew by the next run."""
+    bad = BAD["text in a number"][0]
+    table.write(good(1), bad)
+    table.run()
+    new = table.rejects.with_name(table.rejects.name + ".new")
+    table.rejects.write_bytes(b"older\n")
+    new.write_bytes(bad)
+    result = table.replay(check=USAGE)
+    assert "not written to its end" in result.stderr
+    table.run()
+    table.check_rejects([bad])
+    assert not new.exists()
+
+
+def test_more_rejects_after_an_edit(table):
+    """What somebody was correcting when the job got other rejects is kept, and can be replayed under its new name."""
+    bad = [b"2024-03-%02d 10:00:00+00,1,abc,x\n" % day for day in (1, 2, 3)]
+    table.write(*bad, good(1))
+    table.run("--max-rejects", "2", "--jobs", "1", check=DATA)
+    told = table.ledger()
+    if not told:
+        pytest.skip("all were in one piece")
+    table.rejects.write_bytes(b"".join(record.replace(b"abc", b"5") for record in told))
+    table.run()
+    table.check_rejects(bad)
+    edited = table.rejects.with_name(table.rejects.name + ".edited")
+    table.replay("--reject-file", edited.name, check=REJECTS)
+    assert table.count() == 1 + len(told)
+
+
 def test_files_of_others_are_not_written_over(table):
     table.write(good(1), BAD["text in a number"][0])
     table.rejects.write_bytes(b"mine\n")
