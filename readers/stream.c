@@ -156,7 +156,10 @@ static enum status head_fill(struct stream_source *source, struct head_place *pl
     if (enough)
         return STATUS_OK;
     source->line_end = cutter.line_end;
-    return cut == CUT_RECORD ? STATUS_OK : header_error(source, error, cutter.problem);
+    /* A bad record that has an end is the run's to judge, which may reject it. */
+    if (cut == CUT_RECORD || (cut == CUT_BAD && *size > 0 && !source->dialect.header))
+        return STATUS_OK;
+    return header_error(source, error, cutter.problem);
 }
 
 /* ---- Names of the header, by libcsv ---- */

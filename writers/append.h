@@ -27,7 +27,8 @@ struct append_input {
     const char *copy_options; /* "FORMAT csv, DELIMITER ';', …", or binary */
     const char *csv_options;  /* of pieces that are written carefully, and of replayed records: never binary */
     char quote, escape;       /* to find records in the text of a piece */
-    /* Says why the reader could not route a record, in the error's text and SQLSTATE; NULL where it always can. */
+    /* Says why the reader could not route a record, in the error's text and SQLSTATE (22007: its time cannot be read);
+     * NULL where it always can. */
     void (*explain)(const void *context, const char *record, size_t size, struct error *error);
     const void *context;
     /* What COPY gets of each record; NULL: the record as it is. */

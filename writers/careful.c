@@ -1,165 +1,20 @@
 /* Rows one by one, where a piece has bad ones. */
-#include "writers/careful.h"
+#include "writers/careful_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "writers/records.h"
-#include "writers/rejects.h"
-
 #define SEGMENT_MIN 64
 #define SEGMENT_FIRST 256
-#define SEGMENT_MAX 4096
 #define SEGMENT_SIZE_MAX ((size_t)256 << 10)
-#define REASON_MAX 1024
-
-/* A record of the segment; its text is in `text` of the writing, and what COPY gets of it in `sent`. */
-struct held {
-    size_t at, size;
-    size_t sent_at, sent_size;
-    int64_t offset, line;
-};
-
-struct careful {
-    struct append_session *session;
-    const struct append_target *target;
-    const struct append_input *input;
-    const struct piece_spec *spec;
-    struct piece *piece;
-    struct careful_count *count;
-    struct records records;
-    struct reject_batch batch;
-    /* The segment: kept until it is taken or rejected, since the piece may have given its blocks back. */
-    char *text;
-    size_t size, room;
-    struct shape_text shaped; /* where the input has a shape */
-    struct held held[SEGMENT_MAX];
-    int held_count, limit;
-    bool ended;          /* no record behind the segment */
-    struct error reason; /* of the last COPY that failed */
-    int named;           /* the record of it that the server has named, or -1 */
-    bool certain;        /* and that it is bad needs no second try */
-    char column[64];
-};
-
-/* ---- Counting ---- */
-
-static void count_rows(struct append_target *target, struct careful_count *count, int64_t rows, int64_t rejects)
-{
-    count->rows += rows;
-    count->rejects += rejects;
-    atomic_fetch_add(&target->rejects, rejects);
-    atomic_fetch_add(&target->rows_seen, rows + rejects);
-}
-
-void careful_undo(struct append_target *target, struct careful_count *count)
-{
-    count_rows(target, count, -count->rows, -count->rejects);
-}
-
-bool append_target_exceeds(const struct append_target *target, int64_t rejects, int64_t rows_seen, bool at_end)
-{
-    if (target->rejects_max >= 0)
-        return rejects > target->rejects_max;
-    return (at_end || rows_seen >= 1000) && (double)rejects * 100 > target->rejects_percent * (double)rows_seen;
-}
-
-/*
- * Records without a time gather in a piece of their own, which may come before the rows among which they stood: there
- * the size of a record tells how many were seen before its end.
- */
-static int64_t rows_seen(const struct careful *careful)
-{
-    int64_t seen = atomic_load(&careful->session->target->rows_seen), bytes, rows;
-
-    if (!range_is_rejects(careful->spec->place.range))
-        return seen;
-    bytes = piece_bytes(careful->piece);
-    rows = piece_rows(careful->piece);
-    if (bytes > 0 && careful->spec->end / bytes * rows > seen)
-        seen = careful->spec->end / bytes * rows;
-    return seen;
-}
-
-/* ---- Rejecting ---- */
-
-/* The server's own words without who said them and what to do; and without its context, which counts lines as it
- * pleases. */
-static void shorten(const char *role, const char *text, char reason[REASON_MAX])
-{
-    static const char *const ends[] = {"\nHINT: ", "\nCONTEXT: "};
-    size_t role_size = strlen(role), size;
-
-    if (strncmp(text, role, role_size) == 0 && strncmp(text + role_size, ": ", 2) == 0)
-        text += role_size + 2;
-    size = strlen(text);
-    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-        const char *end = strstr(text, ends[i]);
-
-        if (end != NULL && (size_t)(end - text) < size)
-            size = (size_t)(end - text);
-    }
-    if (size > REASON_MAX - 1)
-        size = REASON_MAX - 1;
-    for (size_t i = 0; i < size; i++)
-        reason[i] = text[i] == '\n' || text[i] == '\r' ? ' ' : text[i];
-    reason[size] = '\0';
-}
-
-/* The limit of the job; the record and its reason are part of the text, so that --max-rejects 0 tells what a stop at
- * the first bad row would. */
-static enum status refuse(struct careful *careful, const struct reject *reject, struct error *error)
-{
-    const struct append_target *target = careful->target;
-    char limit[32];
-
-    careful->count->too_many = true;
-    if (target->rejects_max >= 0)
-        snprintf(limit, sizeof limit, "%" PRId64, target->rejects_max);
-    else
-        snprintf(limit, sizeof limit, "%g%%", target->rejects_percent);
-    snprintf(error->input, sizeof error->input, "%s", careful->input->name);
-    snprintf(error->sqlstate, sizeof error->sqlstate, "%.5s", reject->sqlstate);
-    error->line = reject->line;
-    error->offset = reject->key.offset;
-    error_set(
-        error, STATUS_DATA,
-        "more rows are bad than --max-rejects %s allows: with a higher one the job goes on from here. The last one: %s",
-        limit, reject->reason);
-    locate_show(error, reject->record, reject->size);
-    return error->status;
-}
-
-static enum status reject_record(struct careful *careful, const char *text, size_t size, int64_t offset, int64_t line,
-                                 struct error *error)
-{
-    struct append_session *session = careful->session;
-    char reason[REASON_MAX];
-    struct reject reject = {
-        .key = {careful->spec->input, careful->spec->place.range.lo, offset},
-        .line = line,
-        .column = careful->column,
-        .sqlstate = careful->reason.sqlstate,
-        .reason = reason,
-        .record = text,
-        .size = size,
-    };
-
-    shorten(session->target->address->role, careful->reason.text, reason);
-    count_rows(session->target, careful->count, 0, 1);
-    if (append_target_exceeds(careful->target, atomic_load(&session->target->rejects), rows_seen(careful), false))
-        return refuse(careful, &reject, error);
-    reject_add(session->pg, careful->target->ledger, &careful->batch, &reject);
-    return STATUS_OK;
-}
 
 static enum status reject_held(struct careful *careful, int index, struct error *error)
 {
     const struct held *held = &careful->held[index];
 
-    return reject_record(careful, careful->text + held->at, held->size, held->offset, held->line, error);
+    return careful_reject_record(careful, careful->text + held->at, held->size, held->offset, held->line, error);
 }
 
 /* ---- Segments ---- */
@@ -212,7 +67,7 @@ static enum status take(struct careful *careful, const struct record *record, st
         return status;
     }
     careful->column[0] = '\0';
-    return reject_record(careful, record->text, record->size, record->offset, record->line, error);
+    return careful_reject_record(careful, record->text, record->size, record->offset, record->line, error);
 }
 
 /* Takes records until there are enough of them, or enough rejects; none at the end. */
@@ -298,7 +153,7 @@ static enum status try_rows(struct careful *careful, int first, int count, bool 
     status = copy_held(careful, first, count, &careful->reason);
     *taken = status == STATUS_OK;
     if (*taken) {
-        count_rows(careful->session->target, careful->count, count, 0);
+        careful_add(careful->session->target, careful->count, count, 0);
         return pg_run(pg, "RELEASE SAVEPOINT hyperfill; SAVEPOINT hyperfill", NULL, error);
     }
     if (!append_is_row_error(&careful->reason)) {
@@ -418,28 +273,8 @@ enum status careful_write(struct append_session *session, struct piece *piece, s
     return careful_run(session, piece, count, write_segments, source_failed, error);
 }
 
-static enum status reject_all(struct careful *careful, struct error *error)
-{
-    enum status status = STATUS_OK;
-
-    while (status == STATUS_OK) {
-        struct record record;
-
-        status = records_next(&careful->records, &record, error);
-        if (status != STATUS_OK || record.size == 0)
-            break;
-        error_reset(&careful->reason);
-        careful->input->explain(careful->input->context, record.text, record.size, &careful->reason);
-        snprintf(careful->column, sizeof careful->column, "%s", careful->target->table->time_name);
-        status = reject_record(careful, record.text, record.size, record.offset, record.line, error);
-        if (status == STATUS_OK && reject_is_full(&careful->batch))
-            status = reject_flush(careful->session->pg, &careful->batch, error);
-    }
-    return status;
-}
-
 enum status careful_reject(struct append_session *session, struct piece *piece, struct careful_count *count,
                            bool *source_failed, struct error *error)
 {
-    return careful_run(session, piece, count, reject_all, source_failed, error);
+    return careful_run(session, piece, count, careful_reject_all, source_failed, error);
 }

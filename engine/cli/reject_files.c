@@ -181,6 +181,15 @@ static enum status put_in_place(const struct rendering *rendering, bool interrup
     return status;
 }
 
+bool reject_files_torn(const struct reject_files *files)
+{
+    char file[CHECKPOINT_PATH_MAX + 32], reasons[CHECKPOINT_PATH_MAX + 32];
+
+    snprintf(file, sizeof file, "%s.new", files->file);
+    snprintf(reasons, sizeof reasons, "%s.new", files->reasons);
+    return access(file, F_OK) == 0 && access(reasons, F_OK) != 0;
+}
+
 enum status reject_files_render(const struct reject_files *files, struct pg *pg, const struct ledger *ledger,
                                 const struct reject_inputs *inputs, struct error *error)
 {
@@ -190,7 +199,7 @@ enum status reject_files_render(const struct reject_files *files, struct pg *pg,
 
     snprintf(rendering.file_new, sizeof rendering.file_new, "%s.new", files->file);
     snprintf(rendering.reasons_new, sizeof rendering.reasons_new, "%s.new", files->reasons);
-    interrupted = access(rendering.file_new, F_OK) == 0 && access(rendering.reasons_new, F_OK) != 0;
+    interrupted = reject_files_torn(files);
     rendering.file = fopen(rendering.file_new, "w");
     rendering.reasons = fopen(rendering.reasons_new, "w");
     if (rendering.file == NULL || rendering.reasons == NULL)

@@ -34,6 +34,9 @@ struct reject_inputs {
 MUST_CHECK enum status reject_files_render(const struct reject_files *files, struct pg *pg, const struct ledger *ledger,
                                            const struct reject_inputs *inputs, struct error *error);
 
+/* Whether reject_files_render was interrupted, so that the two files do not belong together. */
+bool reject_files_torn(const struct reject_files *files);
+
 /* What FILE and FILE.reasons say together, record by record; the texts are in `text`. */
 struct reject_pairs {
     struct replay *replays;

@@ -117,6 +117,11 @@ enum status reject_files_read(const struct reject_files *files, const char *job,
     enum status status;
 
     *pairs = (struct reject_pairs){0};
+    if (reject_files_torn(files))
+        return error_set(
+            error, STATUS_USAGE,
+            "%s was not written to its end: run the job again, which writes it anew, before it is replayed",
+            files->file);
     status = read_reasons(files, job, pairs, error);
     if (status == STATUS_OK)
         status = read_file(files->file, &pairs->text, &size, error);

@@ -10,7 +10,7 @@ import pytest
 DATA, USAGE, REJECTS = 3, 2, 8
 HEADER = b"time,device,value,note\n"
 COLUMNS = (
-    "time timestamptz NOT NULL, device int NOT NULL, value double precision CHECK (value < 1000000), note varchar(20),"
+    "time timestamptz NOT NULL, device int NOT NULL, value double precision CHECK (value < 1000000), note varchar(40),"
     " UNIQUE (device, time)"
 )
 
@@ -26,10 +26,11 @@ BAD = {
     "out of range": (b"2024-03-01 10:00:04+00,99999999999,2,x\n", "22003", "device"),
     "NOT NULL": (b"2024-03-01 10:00:05+00,,2,x\n", "23502", "device"),
     "CHECK": (b"2024-03-01 10:00:06+00,1,1000001,x\n", "23514", None),
-    "too long": (b"2024-03-01 10:00:07+00,1,2,\"" + b"y" * 21 + b"\"\n", "22001", "note"),
+    "too long": (b"2024-03-01 10:00:07+00,1,2,\"" + b"y" * 41 + b"\"\n", "22001", "note"),
     "invalid UTF-8": (b"2024-03-01 10:00:08+00,1,2,\xff\xfe\n", "22021", None),
     "half a character": (b"2024-03-01 10:00:09+00,1,2,caf\xc3\n", "22021", None),
-    "end of data": (b"\\.\n", "22P04", None),
+    "NUL byte": (b"2024-03-01 10:00:10+00,1,2,a\0b\n", "22021", None),
+    "end of data": (b"\\.\n", "22P04", ""),
     "blank line": (b"\n", "22007", "time"),
 }
 
@@ -143,6 +144,44 @@ def test_all_kinds_at_once_and_mended(table):
     assert table.count() == 3 * len(records)
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("escape", [b'"', b"\\"])
+def test_records_over_several_lines(table, chance, end, escape):
+    """The line that COPY names is turned into the right record, whatever line ends stand in fields before it."""
+    records, bad = [], []
+    for number in range(4000):
+        device, value = b"7", b"%d" % number
+        pieces = [chance.choice([b"a", b",", b"\n", b"\r", b"\r\n", escape + b'"', end]) for _ in range(chance.choice([0, 1, 9]))]
+        note = b'"' + b"".join(pieces) + b'"'
+        kind = chance.randrange(60)
+        if kind == 0:
+            value = b"x1"
+        elif kind == 1:
+            device = b""
+        elif kind == 2:
+            value = b"2000000"
+        elif kind == 3:
+            note += b",more"
+        time_text = b"2024-03-%02d %02d:%02d:%02d+00" % (1 + number % 2, number // 3600, number // 60 % 60, number % 60)
+        record = b",".join([time_text, device, value, note]) + end
+        records.append(record)
+        if kind < 4:
+            bad.append(record)
+    table.write(*records, header=HEADER.replace(b"\n", end))
+    table.run("--escape", escape.decode())
+    assert table.count() == len(records) - len(bad)
+    assert table.ledger() == bad
+    assert table.rejects.read_bytes() == b"".join(bad)
+    told = table.told()
+    offsets = [sum(map(len, records[: records.index(record)])) + len(HEADER.replace(b"\n", end)) for record in bad]
+    assert [int(line["offset"]) for line in told] == offsets
+    mended = [record.replace(b",x1,", b",5,").replace(b",2000000,", b",5,").replace(b",more", b"") for record in bad]
+    mended = [record.replace(b"+00,,", b"+00,7,") for record in mended]
+    table.rejects.write_bytes(b"".join(mended))
+    table.replay("--escape", escape.decode())
+    assert table.count() == len(records)
+
+
 def test_a_record_without_line_end_at_the_end(table):
     table.write(good(1), b"x,1,2,3")
     table.run()
@@ -200,7 +239,7 @@ def test_triggers_and_waiting_constraints(plain):
     assert plain.told()[0]["reason"] == 'no, "evil", never'
 
 
-@pytest.mark.parametrize("note", ["text", "varchar(20)"])
+@pytest.mark.parametrize("note", ["text", "varchar(40)"])
 def test_from_postgres(servers, hyperfill, hypertable, note):
     """A source whose blocks are given back as they are written: the range is asked for again, once, and written carefully.
 
@@ -330,6 +369,37 @@ def test_files_deleted_or_changed(table):
     table.reasons.unlink()
     table.run()
     table.check_rejects([bad])
+
+
+def test_files_of_an_interrupted_rendering(table):
+    """The reasons have their name already, the rejects not yet: not replayed, and written anew by the next run."""
+    bad = BAD["text in a number"][0]
+    table.write(good(1), bad)
+    table.run()
+    new = table.rejects.with_name(table.rejects.name + ".new")
+    table.rejects.write_bytes(b"older\n")
+    new.write_bytes(bad)
+    result = table.replay(check=USAGE)
+    assert "not written to its end" in result.stderr
+    table.run()
+    table.check_rejects([bad])
+    assert not new.exists()
+
+
+def test_more_rejects_after_an_edit(table):
+    """What somebody was correcting when the job got other rejects is kept, and can be replayed under its new name."""
+    bad = [b"2024-03-%02d 10:00:00+00,1,abc,x\n" % day for day in (1, 2, 3)]
+    table.write(*bad, good(1))
+    table.run("--max-rejects", "2", "--jobs", "1", check=DATA)
+    told = table.ledger()
+    if not told:
+        pytest.skip("all were in one piece")
+    table.rejects.write_bytes(b"".join(record.replace(b"abc", b"5") for record in told))
+    table.run()
+    table.check_rejects(bad)
+    edited = table.rejects.with_name(table.rejects.name + ".edited")
+    table.replay("--reject-file", edited.name, check=REJECTS)
+    assert table.count() == 1 + len(told)
 
 
 def test_files_of_others_are_not_written_over(table):
