@@ -164,7 +164,7 @@ static enum status apply_names(struct mapping_work *work, const bool *settled, s
             column = NAME_NONE;
         if (column >= 0)
             set_target(work, i, work->table.items[column]);
-        else if (!work->ignore_rest)
+        else if (!work->ignore_rest || column == NAME_AMBIGUOUS)
             return extra_column(work, name, column, error);
     }
     return STATUS_OK;

@@ -115,6 +115,7 @@ static void test_ignored(void **state)
     options.ignore_columns = "*";
     maps("x time y value", "\"time\", \"Value\"", 1, true);
     maps("time value", "\"time\", \"Value\"", 0, false);
+    refuses("time Note", "differ in upper and lower case");
     refuses(NULL, "--ignore-columns needs a header");
 }
 
