@@ -29,7 +29,7 @@ enum option_kind {
     OPTION_LONG,   /* int64_t, min..max */
     OPTION_SIZE,   /* int64_t bytes, min..max */
     OPTION_BYTE,   /* char, one byte */
-    OPTION_TEXTS,  /* struct option_texts, may be given again */
+    OPTION_LIST,   /* struct text_list: one more with each use */
     OPTION_CHOICE, /* enum, index into choices */
     OPTION_ON,     /* bool, true */
     OPTION_OFF,    /* bool, false */

@@ -94,11 +94,11 @@ const struct option_entry option_table[] = {
     {"dialect", "HOW", JOB, 0, GROUP_CSV, OPTION_CHOICE, AT(dialect), .choices = dialect_choices,
      .help = "server: as COPY reads CSV, with these options; sniff: look at the head of the input for those that are "
              "not given, and say what was found", .default_text = "server"},
-    {"map", "CSV=COLUMN", JOB, 0, GROUP_CSV, OPTION_TEXTS, AT(map),
+    {"map", "CSV=COLUMN", JOB, 0, GROUP_CSV, OPTION_LIST, AT(map),
      .help = "the table's column for a name in the header; may be given again"},
     {"ignore-columns", "A,B", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(ignore_columns),
      .help = "names in the header not to load; * for all that the table has not"},
-    {"set", "COLUMN=TEXT", JOB, 0, GROUP_CSV, OPTION_TEXTS, AT(set),
+    {"set", "COLUMN=TEXT", JOB, 0, GROUP_CSV, OPTION_LIST, AT(set),
      .help = "a column with the same text in each row; may be given again; {stem}, {name}, {path} and {dir} are from "
              "the input's path, {{ is a brace"},
     {"time-format", "FORMAT", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(time_format),

@@ -82,7 +82,7 @@ static void set_target(struct mapping_work *work, int field, const char *column)
 /* --map CSV=COLUMN: the last equals sign, as those in names of the table are the rarer ones. */
 static enum status apply_maps(struct mapping_work *work, bool *settled, struct error *error)
 {
-    for (size_t i = 0; i < work->options->map.count; i++) {
+    for (int i = 0; i < work->options->map.count; i++) {
         const char *text = work->options->map.items[i], *equals = strrchr(text, '=');
         const char *column;
         char *name;
@@ -240,7 +240,7 @@ static enum status apply_constants(struct mapping_work *work, struct error *erro
 {
     enum status status = STATUS_OK;
 
-    for (size_t i = 0; status == STATUS_OK && i < work->options->set.count; i++) {
+    for (int i = 0; status == STATUS_OK && i < work->options->set.count; i++) {
         const char *text = work->options->set.items[i], *equals = strchr(text, '='), *column;
         char *name, *expanded = NULL, *converted = NULL;
 

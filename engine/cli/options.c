@@ -152,6 +152,16 @@ static enum status stray_argument(const struct parser *parser, const char *argum
     return error_set(parser->error, STATUS_USAGE, "argument %d is no option; %s", parser->index - 1, hint);
 }
 
+static enum status list_add(const struct option_entry *entry, const char *value, char *field, struct error *error)
+{
+    struct text_list *list = (struct text_list *)(void *)field;
+
+    if (list->count == TEXT_LIST_MAX)
+        return error_set(error, STATUS_USAGE, "--%s is given more than %d times", entry->name, TEXT_LIST_MAX);
+    list->items[list->count++] = value;
+    return STATUS_OK;
+}
+
 static enum status number_set(const struct option_entry *entry, const char *value, int64_t *number, struct error *error)
 {
     char *end;
@@ -209,15 +219,6 @@ static enum status byte_set(const struct option_entry *entry, const char *value,
     return STATUS_OK;
 }
 
-static enum status texts_add(const struct option_entry *entry, const char *value, struct option_texts *texts,
-                             struct error *error)
-{
-    if (texts->count == OPTION_TEXTS_MAX)
-        return error_set(error, STATUS_USAGE, "--%s is given more than %d times", entry->name, OPTION_TEXTS_MAX);
-    texts->items[texts->count++] = value;
-    return STATUS_OK;
-}
-
 static enum status choice_set(const struct option_entry *entry, const char *value, unsigned *choice,
                               struct error *error)
 {
@@ -247,6 +248,7 @@ static enum status value_set(const struct option_entry *entry, const char *value
     switch (entry->kind) {
     case OPTION_TEXT:
     case OPTION_NULL: memcpy(field, &value, sizeof value); break;
+    case OPTION_LIST: status = list_add(entry, value, field, error); break;
     case OPTION_NUMBER:
         status = number_set(entry, value, &number, error);
         small = (int)number;
@@ -261,7 +263,6 @@ static enum status value_set(const struct option_entry *entry, const char *value
         memcpy(field, &number, sizeof number);
         break;
     case OPTION_BYTE: status = byte_set(entry, value, field, error); break;
-    case OPTION_TEXTS: status = texts_add(entry, value, (void *)field, error); break;
     case OPTION_CHOICE:
         status = choice_set(entry, value, &choice, error);
         memcpy(field, &choice, sizeof choice);
@@ -318,7 +319,7 @@ static enum status option_parse(struct parser *parser, const char *argument)
     if ((entry->commands & OPTION_COMMAND(parser->options->command)) == 0)
         return misplaced_option(parser, entry);
     bit = UINT64_C(1) << (entry - option_table);
-    if ((parser->given & bit) != 0 && entry->kind != OPTION_TEXTS)
+    if ((parser->given & bit) != 0 && entry->kind != OPTION_LIST)
         return error_set(parser->error, STATUS_USAGE, "--%s is given twice", entry->name);
     parser->given |= bit;
     if (value_take(parser, entry, equals, &value) != STATUS_OK)

@@ -16,11 +16,11 @@ enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
 enum dialect_mode { DIALECT_SERVER, DIALECT_SNIFF };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
 
-/* Of an option that may be given several times, in their order. */
-#define OPTION_TEXTS_MAX 256
-struct option_texts {
-    const char *items[OPTION_TEXTS_MAX];
-    size_t count;
+/* Values of an option that may be given several times. */
+#define TEXT_LIST_MAX 256
+struct text_list {
+    const char *items[TEXT_LIST_MAX];
+    int count;
 };
 
 /* Texts are borrowed from argv, NULL where not given, except where a default is named. */
@@ -66,15 +66,15 @@ struct options {
     const char *force_null, *force_not_null; /* comma separated, or * */
     const char *time_format;                 /* see engine/timeform.h */
     /* Which CSV column goes where */
-    struct option_texts map, set; /* CSV=COLUMN, COLUMN=VALUE */
-    const char *ignore_columns;   /* comma separated, or * */
+    struct text_list map, set;  /* CSV=COLUMN, COLUMN=VALUE */
+    const char *ignore_columns; /* comma separated, or * */
 };
 
 /*
  * Fills options from argv. STATUS_USAGE with a text that names the option, what is wrong and what would be right
  * ("unknown option --tabel; did you mean --table?"). Options of another command are refused by name. `--name value`
- * and `--name=value` both work; an option given twice is refused
- * unless it takes several values.
+ * and `--name=value` both work; an option given twice is
+ * refused unless it takes a list.
  */
 MUST_CHECK enum status options_parse(int argc, char **argv, struct options *options, struct error *error);
 

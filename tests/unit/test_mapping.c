@@ -96,13 +96,13 @@ static void test_names(void **state)
 static void test_map(void **state)
 {
     (void)state;
-    options.map = (struct option_texts){{"ts=time", "a=b=value"}, 2};
+    options.map = (struct text_list){{"ts=time", "a=b=value"}, 2};
     maps("a=b ts", "\"Value\", \"time\"", 1, false);
     refuses("a=b tS x", "no column \"x\"");
-    options.map = (struct option_texts){{"value=note", "note=Value"}, 2};
+    options.map = (struct text_list){{"value=note", "note=Value"}, 2};
     maps("time value note", "\"time\", \"note\", \"Value\"", 0, false);
     refuses(NULL, "--map needs a header");
-    options.map = (struct option_texts){{"value=time"}, 1};
+    options.map = (struct text_list){{"value=time"}, 1};
     refuses("time value", "column \"time\" is named twice");
 }
 
@@ -136,19 +136,19 @@ static void test_columns(void **state)
 static void test_constants(void **state)
 {
     (void)state;
-    options.set = (struct option_texts){{"note={stem} {name}", "value="}, 2};
+    options.set = (struct text_list){{"note={stem} {name}", "value="}, 2};
     maps("time", "\"time\", \"note\", \"Value\"", 0, true);
     refuses("time note", "column \"note\" is named twice");
-    options.set = (struct option_texts){{"time=now"}, 1};
+    options.set = (struct text_list){{"time=now"}, 1};
     refuses("time", "read from each row");
-    options.set = (struct option_texts){{"=x"}, 1};
+    options.set = (struct text_list){{"=x"}, 1};
     refuses("time", "write COLUMN=TEXT");
 }
 
 static void test_copy_options(void **state)
 {
     (void)state;
-    options.set = (struct option_texts){{"note=x"}, 1};
+    options.set = (struct text_list){{"note=x"}, 1};
     options.force_null = "*";
     options.force_not_null = "value";
     assert_int_equal(map("time value"), STATUS_OK);
