@@ -366,7 +366,7 @@ enum status mapping_make(const struct mapping_spec *spec, struct mapping *mappin
         status = mapping_finish(&work, error);
     names_reset(&work.table);
     names_reset(&work.header);
-    names_reset(&work.targets);
+    mapping->fields = work.targets;
     names_reset(&work.constants);
     names_reset(&work.texts);
     names_reset(&work.shown);
@@ -376,6 +376,7 @@ enum status mapping_make(const struct mapping_spec *spec, struct mapping *mappin
 
 void mapping_reset(struct mapping *mapping)
 {
+    names_reset(&mapping->fields);
     free(mapping->column_list);
     free(mapping->copy_options);
     free(mapping->text);
