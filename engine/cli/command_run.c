@@ -246,7 +246,7 @@ static bool has_standard_input(const struct options *options)
 {
     bool found = false;
 
-    for (size_t i = 0; i < options->sources.count; i++)
+    for (int i = 0; i < options->sources.count; i++)
         found = found || strcmp(options->sources.items[i], "-") == 0;
     return found;
 }

@@ -204,7 +204,7 @@ enum status job_columns(struct job *job, struct error *error)
         job->completed.time_format = NULL;
     for (size_t i = 0; i < job->input_count && status == STATUS_OK; i++)
         status = input_columns(job, i, error);
-    job->command.ranges.column_count = job->mappings[0].field_count;
+    job->command.ranges.column_count = job->mappings[0].fields.count;
     job->command.ranges.readers = job_readers(job);
     return status;
 }

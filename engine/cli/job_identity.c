@@ -120,7 +120,7 @@ static char *source_key_text(const struct job *job)
 
     if (job->input_count == 1)
         return strdup(job->set.sources[0].name);
-    for (size_t i = 0; i < sources->count; i++)
+    for (int i = 0; i < sources->count; i++)
         sql_add(&text, "%s%s", i > 0 ? "\n" : "", sources->items[i]);
     return text.text;
 }

@@ -147,7 +147,7 @@ static enum status find_inputs(struct job *job, struct error *error)
     if (job_command_given(job->options) && sources->count == 1)
         return path_add(job, "exec", error);
 
-    for (size_t i = 0; i < sources->count && status == STATUS_OK; i++) {
+    for (int i = 0; i < sources->count && status == STATUS_OK; i++) {
         if (pg_is_conninfo(sources->items[i]))
             return error_set(error, STATUS_USAGE, "--source: a database cannot be one of several sources");
         if (strncmp(sources->items[i], "exec:", 5) == 0)

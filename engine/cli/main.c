@@ -30,7 +30,7 @@ static void hide_text(int argc, char **argv, const char **kept)
 static void hide_secrets(int argc, char **argv, struct options *options)
 {
     hide_text(argc, argv, &options->target);
-    for (size_t i = 0; i < options->sources.count; i++)
+    for (int i = 0; i < options->sources.count; i++)
         hide_text(argc, argv, &options->sources.items[i]);
     options->source = options->sources.items[0];
 }
@@ -77,7 +77,7 @@ int main(int argc, char **argv)
         log_error(&error);
     if (hidden) {
         free((char *)options.target);
-        for (size_t i = 0; i < options.sources.count; i++)
+        for (int i = 0; i < options.sources.count; i++)
             free((char *)options.sources.items[i]);
     }
     return (int)status;

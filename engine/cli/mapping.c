@@ -82,7 +82,7 @@ static void set_target(struct mapping_work *work, int field, const char *column)
 /* --map CSV=COLUMN: the last equals sign, as those in names of the table are the rarer ones. */
 static enum status apply_maps(struct mapping_work *work, bool *settled, struct error *error)
 {
-    for (size_t i = 0; i < work->options->map.count; i++) {
+    for (int i = 0; i < work->options->map.count; i++) {
         const char *text = work->options->map.items[i], *equals = strrchr(text, '=');
         const char *column;
         char *name;
@@ -164,7 +164,7 @@ static enum status apply_names(struct mapping_work *work, const bool *settled, s
             column = NAME_NONE;
         if (column >= 0)
             set_target(work, i, work->table.items[column]);
-        else if (!work->ignore_rest)
+        else if (!work->ignore_rest || column == NAME_AMBIGUOUS)
             return extra_column(work, name, column, error);
     }
     return STATUS_OK;
@@ -240,7 +240,7 @@ static enum status apply_constants(struct mapping_work *work, struct error *erro
 {
     enum status status = STATUS_OK;
 
-    for (size_t i = 0; status == STATUS_OK && i < work->options->set.count; i++) {
+    for (int i = 0; status == STATUS_OK && i < work->options->set.count; i++) {
         const char *text = work->options->set.items[i], *equals = strchr(text, '='), *column;
         char *name, *expanded = NULL, *converted = NULL;
 
@@ -364,10 +364,9 @@ enum status mapping_make(const struct mapping_spec *spec, struct mapping *mappin
         status = apply_constants(&work, error);
     if (status == STATUS_OK)
         status = mapping_finish(&work, error);
-    mapping->field_count = work.targets.count;
     names_reset(&work.table);
     names_reset(&work.header);
-    names_reset(&work.targets);
+    mapping->fields = work.targets;
     names_reset(&work.constants);
     names_reset(&work.texts);
     names_reset(&work.shown);
@@ -377,6 +376,7 @@ enum status mapping_make(const struct mapping_spec *spec, struct mapping *mappin
 
 void mapping_reset(struct mapping *mapping)
 {
+    names_reset(&mapping->fields);
     free(mapping->column_list);
     free(mapping->copy_options);
     free(mapping->text);

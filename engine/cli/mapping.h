@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "engine/cli/names.h"
 #include "engine/cli/options.h"
 #include "readers/stream.h"
 #include "writers/shape.h"
@@ -21,10 +22,10 @@ struct mapping_spec {
 };
 
 struct mapping {
-    char *column_list;  /* quoted: what COPY gets, in its order */
-    char *copy_options; /* "FORMAT csv, DELIMITER ';', …": of what COPY gets */
-    int field_count;    /* of a record */
-    int time_index;     /* which field of a record is the time */
+    struct names fields; /* for each field of a record, its column; NULL: it is left out */
+    char *column_list;   /* quoted: what COPY gets, in its order */
+    char *copy_options;  /* "FORMAT csv, DELIMITER ';', …": of what COPY gets */
+    int time_index;      /* which field of a record is the time */
     struct time_column time;
     struct shape *shape; /* NULL: COPY gets the records as they are */
     char *text;          /* for the fingerprint: what column_list and copy_options do not say; "" without a shape */

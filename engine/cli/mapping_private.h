@@ -5,7 +5,6 @@
 #pragma once
 
 #include "engine/cli/mapping.h"
-#include "engine/cli/names.h"
 
 struct mapping_work {
     const struct mapping_spec *spec;

@@ -26,11 +26,11 @@ enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
 enum dialect_mode { DIALECT_SERVER, DIALECT_SNIFF };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
 
-/* Values of an option that may be given several times, in their order. */
+/* Values of an option that may be given several times. */
 #define TEXT_LIST_MAX 256
 struct text_list {
     const char *items[TEXT_LIST_MAX];
-    size_t count;
+    int count;
 };
 
 /* Texts are borrowed from argv, NULL where not given, except where a default is named. */

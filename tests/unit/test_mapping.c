@@ -60,6 +60,7 @@ static void maps(const char *header, const char *column_list, int time_index, bo
         fail_msg("%s: %s", header, error.text);
     assert_string_equal(mapping.column_list, column_list);
     assert_int_equal(mapping.time_index, time_index);
+    assert_string_equal(mapping.fields.items[time_index], "time");
     assert_int_equal(mapping.shape != NULL, shaped);
     assert_int_equal(mapping.text[0] != '\0', shaped);
     mapping_reset(&mapping);
@@ -115,6 +116,7 @@ static void test_ignored(void **state)
     options.ignore_columns = "*";
     maps("x time y value", "\"time\", \"Value\"", 1, true);
     maps("time value", "\"time\", \"Value\"", 0, false);
+    refuses("time Note", "differ in upper and lower case");
     refuses(NULL, "--ignore-columns needs a header");
 }
 
