@@ -640,24 +640,54 @@ def test_other_command_is_another_job(make):
 # ---- kill -9
 
 
-def test_twenty_kills(hyperfill, servers, chance):
+@pytest.mark.parametrize("form, kills", [("ranges", 20), ("stream", 8)])
+def test_kills(hyperfill, servers, chance, form, kills):
     source = servers["pg15"].create_database()
     create_cpu(source, hypertable=False)
     test_kill.fill_cpu(source, test_kill.TOTAL_ROWS, hosts=test_kill.HOSTS, seed=test_kill.SEED % 1000)
     source.execute("UPDATE cpu SET hostname = E'host \"three\",\\nof\\r\\nmany' WHERE tags_id = 3")
     target = servers["ts17"].create_database()
     create_cpu(target, hypertable=True, chunk="2 hours")
-    copy = "COPY (SELECT * FROM cpu WHERE time >= '{from}' AND time < '{until}') TO STDOUT (FORMAT csv, HEADER)"
+    where = "WHERE time >= '{from}' AND time < '{until}'" if form == "ranges" else "ORDER BY time, tags_id"
+    copy = f"COPY (SELECT * FROM cpu {where}) TO STDOUT (FORMAT csv, HEADER)"
     command = f"exec:psql -X -q -v ON_ERROR_STOP=1 '{source.conninfo}' -c \"{copy}\""
-    arguments = ["--source", command, "--from", START, "--range-interval", "40m"]
+    arguments = ["--source", command, *(["--from", START, "--range-interval", "40m"] if form == "ranges" else [])]
     backfill = test_kill.Backfill(hyperfill, source, arguments, target)
     mark = f"HYPERFILL_TEST_MARK={uuid.uuid4()}"
     os.environ.update([mark.split("=")])
     try:
-        backfill.kill_at_random(chance, 20, before_round=lambda number: nothing_left(mark))
+        backfill.kill_at_random(chance, kills, before_round=lambda number: nothing_left(mark))
     finally:
         del os.environ[mark.split("=")[0]]
     nothing_left(mark)
+
+
+@pytest.mark.parametrize("edges", [True, False], ids=["ranges", "stream"])
+def test_interrupts(make, chance, edges):
+    backfill = make(count=60_000)
+    command, more = backfill.psql(edges), ["--memory", "16MB", *WINDOW, "--range-interval", "1h" if edges else "6h"]
+    reached, advances, stops = 0, 0, 0
+    for _ in range(8):
+        process = backfill.start(command, *more)
+        test_kill.wait_for_signals(process)
+        if chance.random() < 0.6:
+            wait_until(lambda: not process.running or backfill.database.value("SELECT count(*) FROM m") > reached, what="progress")
+        time.sleep(chance.uniform(0, 0.1))
+        process.signal(signal.SIGINT)
+        if chance.random() < 0.5:
+            time.sleep(chance.uniform(0, 0.05))
+            process.signal(signal.SIGINT)
+        status = process.wait(20).status
+        assert status in (0, STOPPED) and backfill.left_behind() == [], process.result()
+        now = backfill.check_subset()
+        advances += now > reached
+        stops += status == STOPPED
+        assert now >= reached
+        reached = now
+    print(f"{stops} stops, {advances} with progress")
+    assert stops >= 2 and advances >= 1
+    backfill.run(command, *more)
+    backfill.check()
 
 
 def nothing_left(mark):
