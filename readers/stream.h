@@ -23,19 +23,12 @@ struct stream_mark {
 };
 
 struct stream_source {
-    /*
-     * A command as the input: asked when its output is at its end, and before that is believed. It waits for the
-     * command's end; what a command that failed has left unfinished is no record. NULL for all other inputs.
-     */
-    enum status (*at_end)(void *command, struct error *error);
-    void *command;
-    struct stop *stop; /* heard while the head of an input that cannot seek is read; NULL: never */
-    const char *path;  /* "-" is standard input */
-    const char *name;  /* for messages */
-    int fd;            /* opened by stream_open; -1. Of a command: its output, given by the caller and kept by it */
-    bool seekable;     /* a file that is named; standard input and pipes never are */
-    int64_t size;      /* of a file that can seek, at the opening; else -1 */
-    int64_t mtime_ns;  /* its time of change, at the opening */
+    const char *path; /* "-" is standard input */
+    const char *name; /* for messages */
+    int fd;           /* opened by stream_open; -1. Of a command: its output, given by the caller and kept by it */
+    bool seekable;    /* a file that is named; standard input and pipes never are */
+    int64_t size;     /* of a file that can seek, at the opening; else -1 */
+    int64_t mtime_ns; /* its time of change, at the opening */
     struct dialect dialect;
     enum line_end line_end; /* of the first record, to which the rest is held; unknown if that has none */
     char **header;          /* names from the header line, NULL without one */
@@ -54,6 +47,13 @@ struct stream_source {
     char *head;           /* what was read ahead from an input that cannot seek, belongs to the source */
     size_t head_size;
     bool head_last; /* the head is the whole input */
+    /*
+     * A command as the input: asked when its output is at its end, and before that is believed. It waits for the
+     * command's end; what a command that failed has left unfinished is no record. NULL for all other inputs.
+     */
+    enum status (*at_end)(void *command, struct error *error);
+    void *command;
+    struct stop *stop; /* heard while the head of an input that cannot seek is read; NULL: never */
 };
 
 /*

@@ -125,7 +125,8 @@ void job_command_close(struct job *job);
 /* SOURCE_COMMAND, once table and window are known: what the columns are. */
 MUST_CHECK enum status job_command_learn(struct job *job, struct error *error);
 
-/* All ranges of the layout, oldest first; STATUS_USAGE where the command cannot be asked for one of them; the caller frees *tasks, also after a failure. */
+/* All ranges of the layout, oldest first; STATUS_USAGE where the command cannot be asked for one of them; the caller
+ * frees *tasks, also after a failure. */
 MUST_CHECK enum status job_command_ranges(const struct job *job, struct task **tasks, size_t *count,
                                           struct error *error);
 
