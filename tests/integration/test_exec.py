@@ -59,8 +59,12 @@ class Backfill:
 
     def run(self, command, *more, check=0, timeout=60, verb="run"):
         result = self.start(command, *more, verb=verb).wait(timeout, check)
-        assert self.left_behind() == []
+        self.check_nothing_left()
         return result
+
+    def check_nothing_left(self):
+        # Who was killed may take a moment to go.
+        wait_until(lambda: not self.left_behind(), timeout=3, what="the end of all commands")
 
     def left_behind(self):
         """What runs that was started with our mark in its environment, hyperfill itself included."""
@@ -423,8 +427,8 @@ def test_interrupt_of_a_command_that_hangs(make, edges, how):
     begin = time.monotonic()
     process.wait(20, STOPPED)
     seconds = time.monotonic() - begin
-    assert backfill.left_behind() == []
-    assert seconds < 6, f"{seconds} s"
+    backfill.check_nothing_left()
+    assert seconds < 8, f"{seconds} s"
 
 
 @pytest.mark.parametrize("how", HANGS)
@@ -693,7 +697,8 @@ def test_interrupts(make, chance, edges):
             time.sleep(chance.uniform(0, 0.05))
             process.signal(signal.SIGINT)
         status = process.wait(20).status
-        assert status in (0, STOPPED) and backfill.left_behind() == [], process.result()
+        assert status in (0, STOPPED), process.result()
+        backfill.check_nothing_left()
         now = backfill.check_subset()
         advances += now > reached
         stops += status == STOPPED
