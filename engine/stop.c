@@ -39,6 +39,7 @@ enum status stop_create(struct stop **result, struct error *error)
     if (stop->fd < 0 || stop->drain_fd < 0) {
         error_set_errno(error, STATUS_SYSTEM, "cannot make an eventfd");
         close(stop->fd);
+        close(stop->drain_fd);
         free(stop);
         return STATUS_SYSTEM;
     }

@@ -137,10 +137,11 @@ bool job_command_given(const struct options *options);
 MUST_CHECK enum status job_command_open(struct job *job, struct error *error);
 void job_command_close(struct job *job);
 
-/* SOURCE_COMMAND, once table and window are known: all ranges can be asked for, and what the columns are. */
+/* SOURCE_COMMAND, once table and window are known: what the columns are. */
 MUST_CHECK enum status job_command_learn(struct job *job, struct error *error);
 
-/* All ranges of the layout, oldest first; the caller frees *tasks, also after a failure. */
+/* All ranges of the layout, oldest first; STATUS_USAGE where the command cannot be asked for one of them; the caller
+ * frees *tasks, also after a failure. */
 MUST_CHECK enum status job_command_ranges(const struct job *job, struct task **tasks, size_t *count,
                                           struct error *error);
 

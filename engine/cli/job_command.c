@@ -167,26 +167,27 @@ static enum status learn_from(struct job *job, struct range range, struct error 
     return status;
 }
 
+static bool is_learnt(const struct job *job)
+{
+    return !job->set.sources[0].dialect.header || job->options->columns != NULL || job->set.sources[0].header != NULL;
+}
+
 /* Asked for nothing first, which costs the source nothing; where that has no header, for ranges all over the window. */
 static enum status learn(struct job *job, const struct task *tasks, size_t count, struct error *error)
 {
     bool newest = job->options->order == ORDER_NEWEST;
-    int64_t first = tasks[newest ? count - 1 : 0].place.range.lo;
-    enum status status = learn_from(job, (struct range){first, first}, error);
+    int64_t first = count > 0 && newest ? tasks[count - 1].place.range.lo : job->window.lo;
     size_t looks = count < RANGES_LEARNT ? count : RANGES_LEARNT;
+    enum status status =
+        template_check_range(&job->command.template, job->table.time.type, (struct range){first, first}, error);
 
-    if (!job->set.sources[0].dialect.header || job->options->columns != NULL)
-        return status;
-    for (size_t i = 0; status == STATUS_OK && job->set.sources[0].header == NULL && i < looks; i++) {
+    if (status == STATUS_OK)
+        status = learn_from(job, (struct range){first, first}, error);
+    for (size_t i = 0; status == STATUS_OK && !is_learnt(job) && i < looks; i++) {
         size_t at = looks > 1 ? i * (count - 1) / (looks - 1) : 0;
 
         status = learn_from(job, tasks[newest ? count - 1 - at : at].place.range, error);
     }
-    if (status == STATUS_OK && job->set.sources[0].header == NULL)
-        return error_set(error, STATUS_USAGE,
-                         "%s printed nothing for %zu ranges, not even a header, so its columns are not known: name "
-                         "them with --columns, or choose --from and --until where it has rows",
-                         job->set.sources[0].name, looks);
     return status;
 }
 
@@ -194,19 +195,32 @@ enum status job_command_learn(struct job *job, struct error *error)
 {
     struct job_command *command = &job->command;
     struct task *tasks = NULL;
+    struct error unsaid; /* why not all ranges can be asked for */
     size_t count = 0;
     enum status status = template_check_type(&command->template, job->table.time.type, error);
 
+    error_reset(&unsaid);
     job->set.sources[0].time.type = job->table.time.type;
     job->set.sources[0].time.precision = job->table.time.precision;
     if (status == STATUS_OK)
         status = job_layout(job, error);
-    if (status == STATUS_OK)
-        status = job_command_ranges(job, &tasks, &count, error);
-    if (status == STATUS_OK && count > 0)
-        status = learn(job, tasks, count, error);
+    if (status != STATUS_OK)
+        return status;
+    /* A job that is resumed keeps the ranges of its first run, and those could be asked for: job_plan checks them. */
+    if (job_command_ranges(job, &tasks, &count, &unsaid) != STATUS_OK)
+        count = 0;
+    status = learn(job, tasks, count, error);
     free(tasks);
-    return status;
+    if (status != STATUS_OK || is_learnt(job))
+        return status;
+    if (unsaid.status != STATUS_OK) {
+        *error = unsaid;
+        return error->status;
+    }
+    return error_set(error, STATUS_USAGE,
+                     "%s printed nothing for %zu ranges, not even a header, so its columns are not known: name them "
+                     "with --columns, or choose --from and --until where it has rows",
+                     job->set.sources[0].name, count < RANGES_LEARNT ? count : (size_t)RANGES_LEARNT);
 }
 
 /* ---- What it is known by ---- */

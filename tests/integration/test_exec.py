@@ -59,8 +59,12 @@ class Backfill:
 
     def run(self, command, *more, check=0, timeout=60, verb="run"):
         result = self.start(command, *more, verb=verb).wait(timeout, check)
-        assert self.left_behind() == []
+        self.check_nothing_left()
         return result
+
+    def check_nothing_left(self):
+        # Who was killed may take a moment to go.
+        wait_until(lambda: not self.left_behind(), timeout=3, what="the end of all commands")
 
     def left_behind(self):
         """What runs that was started with our mark in its environment, hyperfill itself included."""
@@ -308,6 +312,18 @@ def test_range_that_fails_for_good(make, chance):
     backfill.check()
 
 
+def test_ranges_of_the_first_run_stay(make, chance):
+    backfill = make()
+    failing_days(backfill, chance, [0, 4, 0, 0])
+    backfill.run(DAYS_COMMAND, *WINDOW, check=SERVER)
+    # A new job would now have ranges that the command cannot be asked for.
+    backfill.database.rows("SELECT set_chunk_time_interval('m', interval '7 hours')")
+    other = backfill.run(DAYS_COMMAND + " other", *WINDOW, verb="plan", check=USAGE)
+    assert "exactly" in other.stderr, other
+    backfill.run(DAYS_COMMAND, *WINDOW)
+    backfill.check()
+
+
 @pytest.mark.parametrize("edges", ["", " {from} {until}"], ids=["stream", "ranges"])
 @pytest.mark.parametrize("command, said", [("./no-such-program", "127"), ("./expected.csv", "126")])
 def test_command_that_cannot_be_run(make, edges, command, said):
@@ -411,8 +427,8 @@ def test_interrupt_of_a_command_that_hangs(make, edges, how):
     begin = time.monotonic()
     process.wait(20, STOPPED)
     seconds = time.monotonic() - begin
-    assert backfill.left_behind() == []
-    assert seconds < 6, f"{seconds} s"
+    backfill.check_nothing_left()
+    assert seconds < 8, f"{seconds} s"
 
 
 @pytest.mark.parametrize("how", HANGS)
@@ -545,9 +561,12 @@ def test_refused_by_plan(make, edges, more, said):
         more = []
     window.update(zip(more[::2], more[1::2]))
     options = [word for option in window.items() for word in option]
-    result = backfill.run(f"touch was-run; echo time,id,value,note; : {edges}", *options, verb="plan", check=USAGE)
+    result = backfill.run(f"echo run >>was-run; echo time,id,value,note; : {edges}", *options, verb="plan", check=USAGE)
     assert said in result.stderr, result
-    assert not (backfill.folder / "was-run").exists()
+    # Ranges may stand in the ledger, so their edges are judged once the columns are known: by a run for no range.
+    runs = (backfill.folder / "was-run").read_text().split() if (backfill.folder / "was-run").exists() else []
+    assert runs in ([], ["run"]), runs
+    assert not runs or said in ("exactly", "--range-interval")
 
 
 def test_forms_that_say_an_edge_together(make):
@@ -640,24 +659,55 @@ def test_other_command_is_another_job(make):
 # ---- kill -9
 
 
-def test_twenty_kills(hyperfill, servers, chance):
+@pytest.mark.parametrize("form, kills", [("ranges", 20), ("stream", 8)])
+def test_kills(hyperfill, servers, chance, form, kills):
     source = servers["pg15"].create_database()
     create_cpu(source, hypertable=False)
     test_kill.fill_cpu(source, test_kill.TOTAL_ROWS, hosts=test_kill.HOSTS, seed=test_kill.SEED % 1000)
     source.execute("UPDATE cpu SET hostname = E'host \"three\",\\nof\\r\\nmany' WHERE tags_id = 3")
     target = servers["ts17"].create_database()
     create_cpu(target, hypertable=True, chunk="2 hours")
-    copy = "COPY (SELECT * FROM cpu WHERE time >= '{from}' AND time < '{until}') TO STDOUT (FORMAT csv, HEADER)"
+    where = "WHERE time >= '{from}' AND time < '{until}'" if form == "ranges" else "ORDER BY time, tags_id"
+    copy = f"COPY (SELECT * FROM cpu {where}) TO STDOUT (FORMAT csv, HEADER)"
     command = f"exec:psql -X -q -v ON_ERROR_STOP=1 '{source.conninfo}' -c \"{copy}\""
-    arguments = ["--source", command, "--from", START, "--range-interval", "40m"]
+    arguments = ["--source", command, *(["--from", START, "--range-interval", "40m"] if form == "ranges" else [])]
     backfill = test_kill.Backfill(hyperfill, source, arguments, target)
     mark = f"HYPERFILL_TEST_MARK={uuid.uuid4()}"
     os.environ.update([mark.split("=")])
     try:
-        backfill.kill_at_random(chance, 20, before_round=lambda number: nothing_left(mark))
+        backfill.kill_at_random(chance, kills, before_round=lambda number: nothing_left(mark))
     finally:
         del os.environ[mark.split("=")[0]]
     nothing_left(mark)
+
+
+@pytest.mark.parametrize("edges", [True, False], ids=["ranges", "stream"])
+def test_interrupts(make, chance, edges):
+    backfill = make(count=60_000)
+    command, more = backfill.psql(edges), ["--memory", "16MB", *WINDOW, "--range-interval", "1h" if edges else "6h"]
+    reached, advances, stops = 0, 0, 0
+    for _ in range(8):
+        process = backfill.start(command, *more)
+        test_kill.wait_for_signals(process)
+        if chance.random() < 0.6:
+            wait_until(lambda: not process.running or backfill.database.value("SELECT count(*) FROM m") > reached, what="progress")
+        time.sleep(chance.uniform(0, 0.1))
+        process.signal(signal.SIGINT)
+        if chance.random() < 0.5:
+            time.sleep(chance.uniform(0, 0.05))
+            process.signal(signal.SIGINT)
+        status = process.wait(20).status
+        assert status in (0, STOPPED), process.result()
+        backfill.check_nothing_left()
+        now = backfill.check_subset()
+        advances += now > reached
+        stops += status == STOPPED
+        assert now >= reached
+        reached = now
+    print(f"{stops} stops, {advances} with progress")
+    assert stops >= 2 and advances >= 1
+    backfill.run(command, *more)
+    backfill.check()
 
 
 def nothing_left(mark):
