@@ -1,7 +1,7 @@
 /*
- * The router of a stream input: one thread that cuts it into records and appends each to the bucket of its range; and
- * its housekeeping, which turns buckets into pieces and keeps within the memory. Routers of several inputs share the
- * pool: what each gathers is bounded by its share.
+ * The router of a stream input: one thread that cuts it into records and appends each to the bucket of its range
+ * (router.c); and its housekeeping, which turns buckets into pieces (sealing.c) and keeps within the memory (room.c).
+ * Routers of several inputs share the pool: what each gathers is bounded by its share.
  *
  *     input ─► cutter ─► time ─► run ─► bucket ─► piece ─► pipeline
  *                         of records of one bucket
@@ -52,17 +52,31 @@ struct router {
 
 /* --- sealing.c --- */
 
-/* Makes room for the run: blocks in router->spare. Waits for writers, packs or seals as the memory demands. */
-MUST_CHECK enum status router_reserve(struct router *router, struct error *error);
+/* Without rows for a while. */
+bool router_is_cold(const struct router *router, const struct bucket *bucket);
 
-/* Once a window, with an empty run: seals what is complete, and what idle writers can have. */
-MUST_CHECK enum status router_tidy(struct router *router, struct error *error);
+/* One turn in ten goes back to a bucket that was left: rows of a range are spread over the input. */
+bool router_is_disordered(const struct router *router);
+
+/* Buckets may grow on disk. In an ordered input they need not. */
+bool router_is_spilling(const struct router *router);
 
 /* Whether the bucket has what a piece may have at most. */
 bool router_full(const struct router *router, const struct bucket *bucket);
+
+/* A piece that idle writers can have now: the largest that is large enough, or will not grow. NULL: there is none. */
+struct bucket *router_choose_for_idle(const struct router *router);
+
+/* Once a window, with an empty run: seals what is complete, and what idle writers can have. */
+MUST_CHECK enum status router_tidy(struct router *router, struct error *error);
 
 /* Hands the bucket over as a piece. */
 MUST_CHECK enum status router_seal(struct router *router, struct bucket *bucket, struct error *error);
 
 /* All that are open, in the order of time. */
 MUST_CHECK enum status router_seal_all(struct router *router, struct error *error);
+
+/* --- room.c --- */
+
+/* Makes room for the run: blocks in router->spare. Waits for writers, packs, spills or seals as the memory demands. */
+MUST_CHECK enum status router_reserve(struct router *router, struct error *error);

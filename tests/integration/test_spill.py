@@ -11,7 +11,7 @@ import psycopg2.extensions
 import pytest
 
 from harness import START, create_cpu
-from test_kill import STEP, UNTIL, make_backfill
+from test_kill import STEP, TOTAL_ROWS, UNTIL, make_backfill
 
 USAGE, DATA, SYSTEM, STOPPED = 2, 3, 6, 7
 ROWS = 250_000
@@ -22,11 +22,11 @@ RANGES = 35
 class Spilling:
     """A backfill of a shuffled file, several times larger than the memory, with a folder to spill to."""
 
-    def __init__(self, hyperfill, servers, kind="ts17"):
+    def __init__(self, hyperfill, servers, kind="ts17", rows=ROWS):
         self.hyperfill = hyperfill
         self.folder = pathlib.Path(hyperfill.folder / "spill")
         self.folder.mkdir()
-        self.backfill = make_backfill(hyperfill, servers, "shuffled", kind, True if kind.startswith("ts") else False, rows=ROWS)
+        self.backfill = make_backfill(hyperfill, servers, "shuffled", kind, kind.startswith("ts"), rows=rows)
         self.target = self.backfill.target
 
     def start(self, *more, **how):
@@ -91,13 +91,16 @@ def test_summary_and_standard_input(spilling):
     assert re.search(r"^ *spilled +\S+ ?[kMG]B to disk, at most \S+ ?[kMG]B at a time$", result.stderr, re.M), result
 
 
-def test_kills(spilling, chance):
+def test_kills(hyperfill, servers, chance):
+    spilling = Spilling(hyperfill, servers, rows=TOTAL_ROWS)
     spilling.backfill.arguments += ["--spill-dir", spilling.folder]
-    spilling.backfill.kill_at_random(chance, 16)
+    spilling.backfill.kill_at_random(chance, 20)
     spilling.check()
 
 
-def test_kills_with_other_memory_and_spill(spilling, chance):
+def test_kills_with_other_memory_and_spill(hyperfill, servers, chance):
+    spilling = Spilling(hyperfill, servers, rows=TOTAL_ROWS)
+
     # With and without, with little and much of it: each run goes on from what any other has committed.
     def other(number):
         options = ["--jobs", chance.choice(["1", "2", "3"]), "--memory", chance.choice(["16MB", "24MB", "32MB"])]
@@ -106,7 +109,7 @@ def test_kills_with_other_memory_and_spill(spilling, chance):
             options += ["--spill-max", chance.choice(["1MB", "4MB", "1GB"])]
         return options
 
-    spilling.backfill.kill_at_random(chance, 12, other)
+    spilling.backfill.kill_at_random(chance, 10, other)
     spilling.check()
 
 
