@@ -44,6 +44,7 @@ struct write_result {
     int64_t bytes;
     int64_t piece_rows; /* of this piece alone; 0 if already */
     int64_t piece_bytes;
+    int64_t conflicts, piece_conflicts; /* rows that were left out since the target had their keys: sum, this piece */
 };
 
 /* How rows are written; one attempt, one transaction of the target. */

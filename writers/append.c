@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "writers/overlap.h"
+#include "writers/staging.h"
 
 /* One attempt at a piece. */
 struct attempt {
@@ -35,6 +36,7 @@ enum status append_target_init(struct append_target *target, struct error *error
     pthread_mutex_init(&target->mutex, NULL);
     /* A real row would fire its triggers twice. */
     target->ahead = table->kind == TABLE_HYPERTABLE && !(by_row && table->row_triggers);
+    target->staging = target->skip_conflicts ? staging_name(target) : NULL;
     target->made_count = 0;
     target->made_room = table->cell_count + 64;
     target->made = calloc(target->made_room, sizeof *target->made);
@@ -53,6 +55,7 @@ void append_target_reset(struct append_target *target)
         return;
     pthread_mutex_destroy(&target->mutex);
     free(target->made);
+    free(target->staging);
     target->made = NULL;
     target->made_count = target->made_room = 0;
 }
@@ -174,23 +177,46 @@ static enum status send_text(struct attempt *attempt, struct error *error)
     return STATUS_OK;
 }
 
-static enum status copy_piece(struct attempt *attempt, int64_t *rows, struct error *error)
+enum status append_copy_begin(struct append_session *session, const struct append_input *input, struct error *error)
 {
-    struct append_session *session = attempt->session;
-    const struct append_target *target = session->target;
-    const struct append_input *input = append_input_of(session, attempt->piece);
     struct sql sql = {0};
     enum status status;
 
-    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", target->table->sql, input->column_list, input->copy_options);
+    if (session->target->staging != NULL)
+        return staging_begin(session, input, error);
+    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", session->target->table->sql, input->column_list,
+            input->copy_options);
     status = pg_copy_in_begin(session->pg, sql.text, error);
     sql_reset(&sql);
+    return status;
+}
+
+enum status append_copy_end(struct append_session *session, const struct append_input *input, int64_t *rows,
+                            struct error *error)
+{
+    int64_t conflicts = 0;
+    enum status status;
+
+    if (session->target->staging == NULL)
+        return pg_copy_in_end(session->pg, rows, error);
+    status = staging_end(session, input, rows, &conflicts, error);
+    if (status == STATUS_OK)
+        session->conflicts += conflicts;
+    return status;
+}
+
+static enum status copy_piece(struct attempt *attempt, int64_t *rows, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    const struct append_input *input = append_input_of(session, attempt->piece);
+    enum status status = append_copy_begin(session, input, error);
+
     if (status != STATUS_OK)
         return status;
     attempt->copying = true;
     status = send_text(attempt, error);
     if (status == STATUS_OK)
-        status = pg_copy_in_end(session->pg, rows, error);
+        status = append_copy_end(session, input, rows, error);
     return status;
 }
 
@@ -223,7 +249,10 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
         frontier = pipeline_frontier(session->pipeline, attempt->piece);
     status = ledger_begin(session->pg, target->ledger, attempt->spec, &frontier, &result->already, &first_of_range,
                           &result->rows, &result->bytes, error);
-    if (status != STATUS_OK || result->already)
+    session->conflicts = 0;
+    if (status == STATUS_OK && result->already)
+        return ledger_add_conflicts(session->pg, target->ledger, attempt->spec, 0, &result->conflicts, error);
+    if (status != STATUS_OK)
         return status;
     if (first_of_range)
         status = heed_overlap(attempt, error);
@@ -234,8 +263,13 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
     attempt->copying = attempt->copying && status != STATUS_OK && error->sqlstate[0] != '\0';
     if (status != STATUS_OK)
         return status;
-    result->piece_rows = piece_rows(attempt->piece);
+    result->piece_conflicts = session->conflicts;
+    result->piece_rows = piece_rows(attempt->piece) - session->conflicts;
     result->piece_bytes = piece_bytes(attempt->piece);
+    status =
+        ledger_add_conflicts(session->pg, target->ledger, attempt->spec, session->conflicts, &result->conflicts, error);
+    if (status != STATUS_OK)
+        return status;
     return ledger_commit(session->pg, target->ledger, attempt->spec, result->piece_rows, result->piece_bytes,
                          &result->rows, &result->bytes, error);
 }
@@ -253,10 +287,13 @@ static void describe_failure(struct attempt *attempt, struct error *error)
         return;
     if (attempt->copying && error->status == STATUS_DATA) {
         snprintf(error->input, sizeof error->input, "%s", input_name);
-        line = locate_context_line(pg_last_context(session->pg), target->table->name);
+        line = locate_context_line(pg_last_context(session->pg),
+                                   target->staging != NULL ? target->staging : target->table->name);
         if (attempt->spec->replayable && line > 0)
             locate_record(session, attempt->piece, line, error);
     }
+    if (strcmp(error->sqlstate, "23505") == 0 && target->staging == NULL)
+        error_hint(error, "\n--on-conflict skip leaves out rows whose key the target has already");
     error_prefix(error, "%s %s from %s", target->table->sql,
                  table_range_text(target->table, attempt->spec->place.range, range), input_name);
 }

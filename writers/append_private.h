@@ -1,6 +1,7 @@
 /*
  * Between the files of strategy `append`: append.c (the transaction of a piece), ahead.c (its chunk before it),
- * locate.c (the record that the server disliked).
+ * locate.c (the record that the server disliked),
+ * staging.c (another way for its rows).
  */
 #pragma once
 
@@ -12,10 +13,20 @@ struct append_session {
     struct pipeline *pipeline;
     struct pg *pg;
     struct packer *packer;
+    int64_t conflicts; /* of the piece that is being written: rows that were left out */
 };
 
 /* The input of a piece. */
 const struct append_input *append_input_of(const struct append_session *session, const struct piece *piece);
+
+/*
+ * COPY of rows of this input, to the target or by way of the staging table. The end gives COPY's count of rows; those
+ * of them that were left out are added to session->conflicts.
+ */
+MUST_CHECK enum status append_copy_begin(struct append_session *session, const struct append_input *input,
+                                         struct error *error);
+MUST_CHECK enum status append_copy_end(struct append_session *session, const struct append_input *input, int64_t *rows,
+                                       struct error *error);
 
 /* Whether some cell that exists holds all of the range. */
 bool ahead_known(struct append_target *target, struct range range);

@@ -48,6 +48,7 @@ static enum status run_committed(void *context, const struct piece_spec *piece, 
         .mark = piece->end,
         .rows = result->rows,
         .bytes = result->bytes,
+        .conflicts = result->conflicts,
     };
 
     return checkpoint_piece(run->checkpoint, &line, error);
@@ -98,6 +99,7 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
             .mark = job->rows[i].mark,
             .rows = job->rows[i].rows,
             .bytes = job->rows[i].bytes,
+            .conflicts = job->rows[i].conflicts,
         };
     status = checkpoint_rewrite(run->checkpoint, &state, error);
     free(state.pieces);
@@ -183,6 +185,7 @@ static void run_set_stats(struct run *run)
     run->stats.ranges_before = (int64_t)job->row_count;
     run->stats.rows_before = job->rows_before;
     run->stats.bytes_before = job->bytes_before;
+    run->stats.conflicts_before = job->conflicts_before;
     run->stats.input_size = -1;
 }
 
@@ -369,6 +372,7 @@ static enum status run_load(struct run *run, struct error *error)
         .overlap = job->options->overlap == OVERLAP_REPLACE ? OVERLAP_RULE_REPLACE
                    : job->options->overlap == OVERLAP_KEEP  ? OVERLAP_RULE_KEEP
                                                             : OVERLAP_RULE_ERROR,
+        .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
         .inputs = &input,
         .input_count = 1,
     };

@@ -85,5 +85,10 @@ enum status job_fingerprint(struct job *job, struct error *error)
     hash = XXH3_128bits(lines.text, lines.size);
     snprintf(id, sizeof id, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
     ledger_init(&job->ledger, job->options->ledger_schema, id);
+    /*
+     * What becomes of conflicts is no part of the fingerprint: a piece that was committed under `error` had none, so it
+     * is what `skip` would have made of it, and a run that has failed by a conflict may go on with `skip`.
+     */
+    job->ledger.conflicts = job->options->on_conflict == ON_CONFLICT_SKIP;
     return STATUS_OK;
 }

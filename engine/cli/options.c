@@ -402,6 +402,13 @@ static enum status dialect_finish(struct parser *parser)
     return dialect_check(options, parser->error);
 }
 
+/* Rows of others in the range are what skip is for. */
+static void conflict_finish(struct parser *parser)
+{
+    if (parser->options->on_conflict == ON_CONFLICT_SKIP && !option_given(parser, "overlap"))
+        parser->options->overlap = OVERLAP_KEEP;
+}
+
 static int jobs_default(void)
 {
     long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
@@ -434,5 +441,6 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
     command_override(&parser);
     if (required_check(&parser) != STATUS_OK)
         return error->status;
+    conflict_finish(&parser);
     return dialect_finish(&parser);
 }

@@ -13,6 +13,7 @@
 enum command { COMMAND_NONE, COMMAND_PLAN, COMMAND_RUN, COMMAND_STATUS, COMMAND_CLEAN, COMMAND_HELP, COMMAND_VERSION };
 enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
+enum on_conflict { ON_CONFLICT_ERROR, ON_CONFLICT_SKIP };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
 
 /* Texts are borrowed from argv, NULL where not given, except where a default is named. */
@@ -36,7 +37,8 @@ struct options {
     int64_t memory_bytes;      /* default 256 MiB; at least 16 MiB */
     int64_t retry_seconds;     /* default 300: how long a transient failure is retried */
     enum order order;
-    enum overlap overlap;
+    enum overlap overlap; /* keep, if not given, with ON_CONFLICT_SKIP */
+    enum on_conflict on_conflict;
     enum progress_mode progress;
     bool yes;
     bool json;    /* status --json */

@@ -152,7 +152,7 @@ const char *progress_limit(const struct stats *stats, int64_t elapsed_ns)
 
 static void rows_print(const struct stats *stats)
 {
-    char number[NUMBER_TEXT_MAX];
+    char number[NUMBER_TEXT_MAX], before[NUMBER_TEXT_MAX];
 
     fprintf(stderr, "  rows     %s", count_format(stats_get(&stats->rows_done), number));
     if (stats_get(&stats->rows_before) > 0)
@@ -160,6 +160,10 @@ static void rows_print(const struct stats *stats)
     if (stats_get(&stats->rows_skipped) > 0)
         fprintf(stderr, "; %s outside --from and --until left out",
                 count_format(stats_get(&stats->rows_skipped), number));
+    if (stats_get(&stats->conflicts_before) + stats_get(&stats->conflicts_done) > 0)
+        fprintf(stderr, "\n  skipped  %s rows, in earlier runs %s: the target had their keys",
+                count_format(stats_get(&stats->conflicts_done), number),
+                count_format(stats_get(&stats->conflicts_before), before));
     fprintf(stderr, "\n  bytes    %s\n", size_format(stats_get(&stats->bytes_done), number));
 }
 

@@ -271,7 +271,8 @@ static void file_open(struct file *file, const char *line, int *fd)
     must(layout_create(&layout, &file->source.layout, &error), &error);
     file->input = (struct append_input){.name = "file", .quote = (char)quote, .escape = (char)escape};
     file->target = (struct append_target){.inputs = &file->input, .input_count = 1};
-    file->session = (struct append_session){&file->target, &file->pipeline, NULL, file->pipeline.packer};
+    file->session =
+        (struct append_session){.target = &file->target, .pipeline = &file->pipeline, .packer = file->pipeline.packer};
 }
 
 static void file_route(struct file *file)
