@@ -157,6 +157,24 @@ def test_counts_in_events_and_status(make_target, hyperfill):
         assert "10 rows: the target had their keys" in hyperfill.run("status", "--table", "m").stdout
 
 
+def test_compressed_rows_count_as_there(community, hyperfill, tmp_path):
+    class Community:
+        has_timescaledb = True
+
+        @staticmethod
+        def create_database():
+            return community
+
+    target = Target(Community, "hypertable", tmp_path).create()
+    there = [(moment(row), 0, -1.0) for row in range(0, 400, 3)]
+    put(community, there)
+    community.execute("ALTER TABLE m SET (timescaledb.compress, timescaledb.compress_segmentby = 'device')")
+    community.rows("SELECT compress_chunk(c) FROM show_chunks('m') c")
+    hyperfill.run("run", *target.arguments(target.file(rows_of_file()), "--on-conflict", "skip"))
+    assert target.stored() == expected(rows_of_file(), there)
+    assert target.ledger() == (400 - len(there), len(there))
+
+
 # ---- Columns of every kind
 
 

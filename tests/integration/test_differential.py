@@ -134,8 +134,10 @@ def mutated(chance, data, dialect):
 def random_file(chance, dialect, type_number, index):
     count = chance.randrange(1, chance.choice([3, 12, 12, 25, 300 if chance.random() < 0.1 else 5]))
     records = [random_record(chance, dialect, type_number, index) for _ in range(count)]
-    text = dialect.newline.join(records) + (dialect.newline if chance.random() < 0.7 else "")
-    data = text.encode()
+    ends = [dialect.newline] * (count - 1) + [dialect.newline if chance.random() < 0.7 else ""]
+    if chance.random() < 0.1:
+        ends[chance.randrange(count)] = chance.choice(["\n", "\r\n", "\r"])
+    data = "".join(record + end for record, end in zip(records, ends)).encode()
     if chance.random() < 0.25:
         data = mutated(chance, data, dialect)
     # The reader takes a byte order mark away, the server does not.
