@@ -28,7 +28,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 # ---- Random files
 
-Dialect = collections.namedtuple("Dialect", "delimiter quote escape null newline wild")
+Dialect = collections.namedtuple("Dialect", "delimiter quote escape null newline style")
 
 
 def random_dialect(chance):
@@ -36,7 +36,7 @@ def random_dialect(chance):
     quote = chance.choice('""""""\'~')
     escape = chance.choice([quote, quote, quote, "\\", "\\", "'", "^", "a"])
     null = chance.choice(["", "", "", "", "\\N", "NULL", "\\.", "0"])
-    return Dialect(delimiter, quote, escape, null, chance.choice(["\n", "\n", "\r\n", "\r"]), chance.random() < 0.1)
+    return Dialect(delimiter, quote, escape, null, chance.choice(["\n", "\n", "\r\n", "\r"]), chance.choice(["wild", "bare", "bare", *["mixed"] * 7]))
 
 
 def random_text(chance, dialect, size):
@@ -69,17 +69,17 @@ def wild_field(chance, dialect):
 
 def random_field(chance, dialect):
     dice = chance.random()
-    if dialect.wild and dice < 0.3:
+    if dialect.style == "wild" and dice < 0.3:
         return wild_field(chance, dialect)
     if dice < 0.1:
         return dialect.null
-    if dice < 0.15:
+    if dice < 0.15 and dialect.style != "bare":
         return dialect.quote * 2
     size = chance.randrange(chance.choice([3, 8, 20, 60]))
     if chance.random() < 0.002:
         size = chance.randrange(RECORD_MAX // 8)
     text = random_text(chance, dialect, size)
-    if dice < 0.5:
+    if dice < 0.5 or dialect.style == "bare":
         return bare(text, dialect)
     if dice < 0.9:
         return quoted(text, dialect)
@@ -108,7 +108,7 @@ def random_time(chance, dialect, type_number):
 
 
 def random_record(chance, dialect, type_number, index):
-    number = chance.choice([dialect.null, str(chance.randrange(-9, 1000)), quoted("7", dialect)])
+    number = chance.choice([dialect.null, str(chance.randrange(-9, 1000)), "7" if dialect.style == "bare" else quoted("7", dialect)])
     fields = [random_field(chance, dialect), random_field(chance, dialect), number if chance.random() < 0.995 else "x"]
     fields.insert(index, random_time(chance, dialect, type_number))
     dice = chance.random()
@@ -135,7 +135,7 @@ def random_file(chance, dialect, type_number, index):
     count = chance.randrange(1, chance.choice([3, 12, 12, 25, 300 if chance.random() < 0.1 else 5]))
     records = [random_record(chance, dialect, type_number, index) for _ in range(count)]
     ends = [dialect.newline] * (count - 1) + [dialect.newline if chance.random() < 0.7 else ""]
-    if chance.random() < 0.1:
+    if chance.random() < (0.5 if dialect.style == "bare" else 0.05):
         ends[chance.randrange(count)] = chance.choice(["\n", "\r\n", "\r"])
     data = "".join(record + end for record, end in zip(records, ends)).encode()
     if chance.random() < 0.25:
