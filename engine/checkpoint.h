@@ -15,6 +15,7 @@
  *     run number=2 started=… updated=… end=stopped rows=… bytes=… ms=…             the last run, when rewritten
  *     start at=2026-01-31T10:00:00.000Z        a run began
  *     piece input=0 lo=… hi=… mark=… rows=… bytes=… at=2026-01-31T10:00:01.250Z
+ *     piece input=0 lo=… hi=… mark=… rows=… bytes=… conflicts=… at=…              with rows that were left out
  *     failed input=0 lo=… hi=… text=… at=…
  *     stop end=complete at=…
  */
@@ -32,8 +33,9 @@ struct checkpoint_piece {
     int64_t lo;
     int64_t hi;
     int64_t mark;
-    int64_t rows;  /* rows of this range so far, in all its pieces */
-    int64_t bytes; /* CSV bytes of this range so far */
+    int64_t rows;      /* rows of this range so far, in all its pieces */
+    int64_t bytes;     /* CSV bytes of this range so far */
+    int64_t conflicts; /* rows of this range that were left out so far */
 };
 
 enum checkpoint_end { CHECKPOINT_RUNNING, CHECKPOINT_COMPLETE, CHECKPOINT_STOPPED, CHECKPOINT_FAILED };

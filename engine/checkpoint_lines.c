@@ -86,6 +86,8 @@ void lines_piece(struct lines *lines, const struct checkpoint_piece *piece, cons
     line_number(lines, "mark", piece->mark);
     line_number(lines, "rows", piece->rows);
     line_number(lines, "bytes", piece->bytes);
+    if (piece->conflicts > 0)
+        line_number(lines, "conflicts", piece->conflicts);
     line_text(lines, "at", at);
     line_end(lines);
 }

@@ -192,8 +192,11 @@ static enum outcome piece_read(struct reading *reading, struct words *words)
     reading->entries = entries;
     if (!word_input(words, &piece->input) || !word_number(words, "lo", &piece->lo) ||
         !word_number(words, "hi", &piece->hi) || !word_number(words, "mark", &piece->mark) ||
-        !word_number(words, "rows", &piece->rows) || !word_number(words, "bytes", &piece->bytes) ||
-        !word_at(words, reading->state))
+        !word_number(words, "rows", &piece->rows) || !word_number(words, "bytes", &piece->bytes))
+        return LINE_DAMAGED;
+    if (!word_number(words, "conflicts", &piece->conflicts))
+        piece->conflicts = 0;
+    if (!word_at(words, reading->state))
         return LINE_DAMAGED;
     entries[reading->entry_count++] = entry;
     return LINE_FINE;

@@ -218,6 +218,7 @@ static void pipeline_committed(struct pipeline *pipeline, struct piece *piece, c
         stats_add(&stats->rows_done, result->piece_rows);
         stats_add(&stats->bytes_done, result->piece_bytes);
         stats_add(&stats->rejects_done, result->piece_rejects);
+        stats_add(&stats->conflicts_done, result->piece_conflicts);
         stats_add(&stats->pieces_done, 1);
     }
     /* A range of a stream is counted when it is begun: only the end of all inputs tells that it is whole. */

@@ -45,7 +45,8 @@ struct write_result {
     int64_t bytes;
     int64_t piece_rows; /* of this piece alone; 0 if already */
     int64_t piece_bytes;
-    int64_t piece_rejects; /* rows that were not loaded but written down as rejects */
+    int64_t conflicts, piece_conflicts; /* rows that were left out since the target had their keys: sum, this piece */
+    int64_t piece_rejects;              /* rows that were not loaded but written down as rejects */
     /* Of a failure: */
     bool careful; /* rows are bad: once the source is asked again, with piece_spec.careful, they are told apart */
     bool ends;    /* it is not about the range: the run ends */

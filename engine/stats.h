@@ -15,6 +15,7 @@ struct stats {
     _Atomic int64_t ranges_before, rows_before, bytes_before;
     /* Done by this run: committed in the target. Bytes are CSV bytes. */
     _Atomic int64_t ranges_done, rows_done, bytes_done, pieces_done;
+    _Atomic int64_t conflicts_before, conflicts_done; /* rows that were left out: the target had their keys */
     _Atomic int64_t ranges_failed;
     _Atomic int64_t rejects_before, rejects_done; /* rows that were rejected: by earlier runs, by this one */
     _Atomic int64_t bytes_read;   /* taken from the source by this run, including what is skipped on resume */

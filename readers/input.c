@@ -109,8 +109,14 @@ static enum status read_some(struct input *input, struct error *error)
 
 enum status input_too_large(const struct input *input, size_t at, int64_t line, size_t size, struct error *error)
 {
+    const int64_t memory = input->source->memory_bytes;
+    /* A quarter of it is for one record. Whether that is enough is not known before its end was seen. */
+    int64_t wanted = (int64_t)size * 4 > memory ? (int64_t)size * 4 : memory * 2;
+
     return record_error(input->source, input->window.offset + (int64_t)at, line, error,
-                        "the record of %zu bytes or more that begins here does not fit: raise --memory", size);
+                        "the record of %zu bytes or more that begins here does not fit: raise --memory to %" PRId64
+                        "MB or more",
+                        size, (wanted >> 20) + 1);
 }
 
 /* Makes room for a record that does not fit. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "writers/overlap.h"
+#include "writers/staging.h"
 
 /* Shaped records are sent so many bytes at a time. */
 #define SHAPED_SIZE ((size_t)64 << 10)
@@ -45,6 +46,7 @@ enum status append_target_init(struct append_target *target, struct error *error
     pthread_mutex_init(&target->mutex, NULL);
     /* A real row would fire its triggers twice. */
     target->ahead = table->kind == TABLE_HYPERTABLE && !(by_row && table->row_triggers);
+    target->staging = target->skip_conflicts ? staging_name(target) : NULL;
     target->made_count = 0;
     target->made_room = table->cell_count + 64;
     target->made = calloc(target->made_room, sizeof *target->made);
@@ -63,6 +65,7 @@ void append_target_reset(struct append_target *target)
         return;
     pthread_mutex_destroy(&target->mutex);
     free(target->made);
+    free(target->staging);
     target->made = NULL;
     target->made_count = target->made_room = 0;
 }
@@ -193,6 +196,8 @@ enum status append_copy_begin(struct append_session *session, const struct appen
     struct sql sql = {0};
     enum status status;
 
+    if (session->target->staging != NULL)
+        return staging_begin(session, input, options, error);
     sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", session->target->table->sql, input->column_list, options);
     status = pg_copy_in_begin(session->pg, sql.text, error);
     sql_reset(&sql);
@@ -227,6 +232,20 @@ static enum status send_text(struct attempt *attempt, struct error *error)
     return STATUS_OK;
 }
 
+enum status append_copy_end(struct append_session *session, const struct append_input *input, int64_t *rows,
+                            struct error *error)
+{
+    int64_t conflicts = 0;
+    enum status status;
+
+    if (session->target->staging == NULL)
+        return pg_copy_in_end(session->pg, rows, error);
+    status = staging_end(session, input, rows, &conflicts, error);
+    if (status == STATUS_OK)
+        session->conflicts += conflicts;
+    return status;
+}
+
 static enum status copy_piece(struct attempt *attempt, int64_t *rows, struct error *error)
 {
     struct append_session *session = attempt->session;
@@ -238,7 +257,7 @@ static enum status copy_piece(struct attempt *attempt, int64_t *rows, struct err
     attempt->copying = true;
     status = send_text(attempt, error);
     if (status == STATUS_OK)
-        status = pg_copy_in_end(session->pg, rows, error);
+        status = append_copy_end(session, input, rows, error);
     return status;
 }
 
@@ -299,7 +318,10 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
         frontier = pipeline_frontier(session->pipeline, attempt->piece);
     status = ledger_begin(session->pg, target->ledger, attempt->spec, &frontier, &result->already,
                           &result->first_of_range, &result->rows, &result->bytes, error);
-    if (status != STATUS_OK || result->already)
+    session->conflicts = 0;
+    if (status == STATUS_OK && result->already)
+        return ledger_add_conflicts(session->pg, target->ledger, attempt->spec, 0, &result->conflicts, error);
+    if (status != STATUS_OK)
         return status;
     if (result->first_of_range && !range_is_rejects(attempt->spec->place.range))
         status = heed_overlap(attempt, error);
@@ -307,9 +329,14 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
         status = write_rows(attempt, error);
     if (status != STATUS_OK)
         return status;
-    result->piece_rows = attempt->count.rows;
+    result->piece_conflicts = session->conflicts;
+    result->piece_rows = attempt->count.rows - session->conflicts;
     result->piece_bytes = piece_bytes(attempt->piece);
     result->piece_rejects = attempt->count.rejects;
+    status =
+        ledger_add_conflicts(session->pg, target->ledger, attempt->spec, session->conflicts, &result->conflicts, error);
+    if (status != STATUS_OK)
+        return status;
     return ledger_commit(session->pg, target->ledger, attempt->spec, result->piece_rows, result->piece_bytes,
                          &result->rows, &result->bytes, error);
 }
@@ -330,10 +357,13 @@ static void describe_failure(struct attempt *attempt, struct error *error)
         locate_describe(&attempt->record, error);
     } else if (attempt->copying && error->status == STATUS_DATA) {
         snprintf(error->input, sizeof error->input, "%s", input_name);
-        line = locate_context_line(pg_last_context(session->pg), target->table->name);
+        line = locate_context_line(pg_last_context(session->pg),
+                                   target->staging != NULL ? target->staging : target->table->name);
         if (attempt->spec->replayable && line > 0)
             locate_record(session, attempt->piece, line, error);
     }
+    if (strcmp(error->sqlstate, "23505") == 0 && target->staging == NULL)
+        error_hint(error, "\n--on-conflict skip leaves out rows whose key the target has already");
     if (range_is_rejects(attempt->spec->place.range))
         error_prefix(error, "%s, rows without a time, from %s", target->table->sql, input_name);
     else

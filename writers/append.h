@@ -42,6 +42,8 @@ struct append_target {
     const struct ledger *ledger;
     const struct table *table;
     enum overlap_rule overlap;
+    bool skip_conflicts;               /* rows whose key is there already are left out: writers/staging.h */
+    char *staging;                     /* the temporary table's name, made by init; NULL without skip_conflicts */
     const struct append_input *inputs; /* by piece_spec.input */
     size_t input_count;
     /* Bad rows; the limit is for the whole job, which had `rejects` and `rows_seen` (these included) at the start. */

@@ -1,6 +1,7 @@
 /*
  * Between the files of strategy `append`: append.c (the transaction of a piece), ahead.c (its chunk before it),
- * careful.c (its rows one by one where needed), locate.c (the record that the server disliked).
+ * careful.c (its rows one by one where needed), locate.c (the record that the server disliked), staging.c (another way
+ * for its rows).
  */
 #pragma once
 
@@ -13,17 +14,23 @@ struct append_session {
     struct pipeline *pipeline;
     struct pg *pg;
     struct packer *packer;
+    int64_t conflicts; /* of the piece that is being written: rows that were left out */
 };
 
 /* The input of a piece. */
 const struct append_input *append_input_of(const struct append_session *session, const struct piece *piece);
 
-/* COPY of rows of this input, with these of its options: the only places where text goes to it. Ended by
- * pg_copy_in_end. */
+/*
+ * COPY of rows of this input, with these of its options, to the target or by way of the staging table: the only places
+ * where text goes to it. The end gives COPY's count of rows; those of them that were left out are added to
+ * session->conflicts.
+ */
 MUST_CHECK enum status append_copy_begin(struct append_session *session, const struct append_input *input,
                                          const char *options, struct error *error);
 MUST_CHECK enum status append_copy_send(struct append_session *session, const char *text, size_t size,
                                         struct error *error);
+MUST_CHECK enum status append_copy_end(struct append_session *session, const struct append_input *input, int64_t *rows,
+                                       struct error *error);
 
 /* Whether the error is about a row: the server itself has refused it. */
 static inline bool append_is_row_error(const struct error *error)
@@ -48,8 +55,8 @@ MUST_CHECK enum status ahead_make(struct append_session *session, struct piece *
  */
 int64_t locate_context_line(const char *context, const char *table_name);
 
-/* The column that the context names behind the line, one of the table's; "" if none. */
-const char *locate_context_column(const char *context, const struct table *table);
+/* The column that the context of a COPY to `table_name` names behind the line, one of the table's; "" if none. */
+const char *locate_context_column(const char *context, const char *table_name, const struct table *table);
 
 /* Adds the record to the error's text, shortened. */
 void locate_show(struct error *error, const char *text, size_t size);

@@ -100,7 +100,7 @@ static enum status copy_held(struct careful *careful, int first, int count, stru
         status = append_copy_send(session, sent_text(careful) + begin->sent_at,
                                   last->sent_at + last->sent_size - begin->sent_at, error);
     if (status == STATUS_OK)
-        status = pg_copy_in_end(session->pg, &rows, error);
+        status = append_copy_end(session, careful->input, &rows, error);
     if (status == STATUS_OK && rows != count)
         status = error_set(error, STATUS_DATA,
                            "%d rows were sent and the server counted %" PRId64
@@ -109,10 +109,16 @@ static enum status copy_held(struct careful *careful, int first, int count, stru
     return status;
 }
 
+/* The table that the context of COPY names. */
+static const char *copied_name(const struct careful *careful)
+{
+    return careful->target->staging != NULL ? careful->target->staging : careful->target->table->name;
+}
+
 /* Which record of the COPY the server has named; -1: none. */
 static int named_record(const struct careful *careful, int first, int count)
 {
-    int64_t line = locate_context_line(pg_last_context(careful->session->pg), careful->target->table->name), at = 0;
+    int64_t line = locate_context_line(pg_last_context(careful->session->pg), copied_name(careful)), at = 0;
 
     for (int i = 0; line > 0 && i < count; i++) {
         const struct held *held = &careful->held[first + i];
@@ -132,7 +138,7 @@ static int named_record(const struct careful *careful, int first, int count)
 static void keep_reason(struct careful *careful, int first, int count)
 {
     const struct pg *pg = careful->session->pg;
-    const char *column = locate_context_column(pg_last_context(pg), careful->target->table);
+    const char *column = locate_context_column(pg_last_context(pg), copied_name(careful), careful->target->table);
 
     careful->named = named_record(careful, first, count);
     careful->certain = count == 1 || (careful->named >= 0 && column[0] != '\0');

@@ -37,6 +37,7 @@ static void read_row(const PGresult *result, int i, struct ledger_row *row)
         .frontier = {.offset = number(result, i, 5), .line = number(result, i, 6)},
         .rows = number(result, i, 8),
         .bytes = number(result, i, 9),
+        .conflicts = number(result, i, 10),
     };
     read_hash(PQgetvalue(result, i, 4), row->mark_hash);
     read_hash(PQgetvalue(result, i, 7), row->frontier.hash);
@@ -48,7 +49,8 @@ enum status ledger_read(struct pg *pg, const struct ledger *ledger, struct ledge
     PGresult *result;
     enum status status = pg_runf(pg, &result, error,
                                  "SELECT input, lo, hi, mark, mark_hash, frontier, frontier_line, frontier_hash, rows,"
-                                 " bytes FROM %s WHERE job = '%s' ORDER BY lo, input",
+                                 " bytes, coalesce((to_jsonb(p)->>'conflicts')::bigint, 0)"
+                                 " FROM %s p WHERE job = '%s' ORDER BY lo, input",
                                  ledger->piece_table, ledger->job);
 
     *rows = NULL;
@@ -181,6 +183,29 @@ enum status ledger_begin(struct pg *pg, const struct ledger *ledger, const struc
                          "BEGIN has begun no transaction: is there a connection pool in statement mode between? Connect"
                          " to the server directly");
     return moved ? STATUS_OK : look_at_mark(pg, ledger, piece, already, rows, bytes, error);
+}
+
+enum status ledger_add_conflicts(struct pg *pg, const struct ledger *ledger, const struct piece_spec *piece,
+                                 int64_t piece_conflicts, int64_t *conflicts, struct error *error)
+{
+    struct sql sql = {0};
+    PGresult *result;
+    enum status status;
+
+    *conflicts = 0;
+    if (!ledger->conflicts)
+        return STATUS_OK;
+    sql_add(&sql, "UPDATE %s SET conflicts = conflicts + " INT64_TEXT " WHERE ", ledger->piece_table, piece_conflicts);
+    add_key(&sql, ledger, piece);
+    sql_add(&sql, " RETURNING conflicts");
+    status = pg_run(pg, sql.text, &result, error);
+    sql_reset(&sql);
+    if (status != STATUS_OK)
+        return status;
+    if (PQntuples(result) == 1)
+        *conflicts = number(result, 0, 0);
+    PQclear(result);
+    return STATUS_OK;
 }
 
 enum status ledger_commit_plain(struct pg *pg, struct error *error)

@@ -17,9 +17,10 @@
 struct ledger {
     char *schema;                                 /* as given, unquoted */
     char *job_table, *piece_table, *reject_table; /* quoted and qualified */
-    bool rejects; /* set by who writes rejects: a ledger of an earlier version gets its table of them */
-    bool shared;  /* several inputs may have rows of one range */
-    char job[33]; /* id: hash of the fingerprint, hex */
+    bool conflicts; /* rows that are left out are counted: an older ledger gets a column for it */
+    bool rejects;   /* set by who writes rejects: a ledger of an earlier version gets its table of them */
+    bool shared;    /* several inputs may have rows of one range */
+    char job[33];   /* id: hash of the fingerprint, hex */
 };
 
 void ledger_init(struct ledger *ledger, const char *schema, const char *job);
@@ -75,6 +76,7 @@ struct ledger_row {
     uint64_t mark_hash[2];
     struct input_position frontier;
     int64_t rows, bytes;
+    int64_t conflicts; /* rows that were left out */
 };
 
 /* All rows of the job, sorted by lo, input. Caller frees the array. */
@@ -91,6 +93,11 @@ MUST_CHECK enum status ledger_read(struct pg *pg, const struct ledger *ledger, s
 MUST_CHECK enum status ledger_begin(struct pg *pg, const struct ledger *ledger, const struct piece_spec *piece,
                                     const struct input_position *frontier, bool *already, bool *first_of_range,
                                     int64_t *rows, int64_t *bytes, struct error *error);
+
+/* Adds to the count of rows that were left out, in the piece's transaction; gives the new sum. Nothing, and 0, unless
+ * ledger->conflicts. */
+MUST_CHECK enum status ledger_add_conflicts(struct pg *pg, const struct ledger *ledger, const struct piece_spec *piece,
+                                            int64_t piece_conflicts, int64_t *conflicts, struct error *error);
 
 /* Adds the piece's rows and bytes to its row (the transaction's last statement) and commits; gives the new sums. */
 MUST_CHECK enum status ledger_commit(struct pg *pg, const struct ledger *ledger, const struct piece_spec *piece,

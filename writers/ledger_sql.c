@@ -109,7 +109,8 @@ static void add_first_tables(struct sql *sql, const struct ledger *ledger)
         "CREATE TABLE IF NOT EXISTS %s (job text NOT NULL, lo bigint NOT NULL, input int NOT NULL, hi bigint NOT NULL,"
         " mark bigint NOT NULL, mark_hash text NOT NULL, frontier bigint NOT NULL, frontier_line bigint NOT NULL,"
         " frontier_hash text NOT NULL, rows bigint NOT NULL, bytes bigint NOT NULL,"
-        " committed timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (job, lo, input)); ",
+        " committed timestamptz NOT NULL DEFAULT now(), conflicts bigint NOT NULL DEFAULT 0,"
+        " PRIMARY KEY (job, lo, input)); ",
         ledger->piece_table);
     sql_add(sql, "COMMENT ON TABLE %s IS 'hyperfill: backfill jobs; hyperfill clean forgets finished ones'; ",
             ledger->job_table);
@@ -187,6 +188,27 @@ static bool is_whole(const struct ledger *ledger, const struct look *found)
     return found->tables && (found->rejects || !ledger->rejects);
 }
 
+/* Ledgers of earlier versions have no count of conflicts. */
+static enum status add_conflicts_column(struct pg *pg, const struct ledger *ledger, struct error *error)
+{
+    char *table = pg_literal(ledger->piece_table), *found = NULL;
+    struct sql sql = {0};
+    enum status status;
+
+    sql_add(&sql,
+            "SELECT 1 FROM pg_catalog.pg_attribute WHERE attrelid = %s::regclass AND attname = 'conflicts'"
+            " AND NOT attisdropped",
+            table);
+    free(table);
+    status = pg_value(pg, sql.text, &found, error);
+    sql_reset(&sql);
+    if (status == STATUS_OK && found == NULL)
+        status = pg_runf(pg, NULL, error, "ALTER TABLE %s ADD COLUMN IF NOT EXISTS conflicts bigint NOT NULL DEFAULT 0",
+                         ledger->piece_table);
+    free(found);
+    return status;
+}
+
 enum status ledger_prepare(struct pg *pg, const struct ledger *ledger, struct error *error)
 {
     struct look found = {0};
@@ -205,6 +227,8 @@ enum status ledger_prepare(struct pg *pg, const struct ledger *ledger, struct er
     }
     if (status == STATUS_OK)
         status = check_privileges(pg, ledger, error);
+    if (status == STATUS_OK && ledger->conflicts)
+        status = add_conflicts_column(pg, ledger, error);
     if (status == STATUS_OK)
         return STATUS_OK;
     error_prefix(error, "ledger");

@@ -37,9 +37,9 @@ int64_t locate_context_line(const char *context, const char *table_name)
     return digits != NULL ? strtoll(digits, NULL, 10) : 0;
 }
 
-const char *locate_context_column(const char *context, const struct table *table)
+const char *locate_context_column(const char *context, const char *table_name, const struct table *table)
 {
-    const char *at = context_digits(context, table->name);
+    const char *at = context_digits(context, table_name);
 
     if (at == NULL)
         return "";

@@ -141,8 +141,9 @@ static enum status print_overlap(const struct job *job, struct error *error)
     struct sql text = {0};
 
     if (job->options->overlap == OVERLAP_KEEP || job->overlap.rows == 0) {
-        printf("overlap   %s\n", job->options->overlap == OVERLAP_KEEP ? "rows that are there are kept and added to"
-                                                                       : "no rows are there yet");
+        bool keep = job->options->overlap == OVERLAP_KEEP;
+
+        printf("overlap   %s\n", keep ? "rows that are there are kept and added to" : "no rows are there yet");
         return STATUS_OK;
     }
     overlap_report_text(&job->overlap, &job->table, &text);
@@ -177,6 +178,8 @@ enum status command_plan(const struct options *options, struct error *error)
         }
         if (!job->finished)
             status = print_overlap(job, error);
+        if (status == STATUS_OK && options->on_conflict == ON_CONFLICT_SKIP)
+            printf("conflicts rows whose key the target has are left out\n");
     }
     if (stop != NULL)
         job_close(job);

@@ -51,6 +51,7 @@ static enum status run_committed(void *context, const struct piece_spec *piece, 
         .mark = piece->end,
         .rows = result->rows,
         .bytes = result->bytes,
+        .conflicts = result->conflicts,
     };
 
     return rejects ? STATUS_OK : checkpoint_piece(run->checkpoint, &line, error);
@@ -101,6 +102,7 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
             .mark = job->rows[i].mark,
             .rows = job->rows[i].rows,
             .bytes = job->rows[i].bytes,
+            .conflicts = job->rows[i].conflicts,
         };
     status = checkpoint_rewrite(run->checkpoint, &state, error);
     free(state.pieces);
@@ -210,6 +212,7 @@ static void run_set_stats(struct run *run)
     run->stats.rows_before = job->rows_before;
     run->stats.bytes_before = job->bytes_before;
     run->stats.rejects_before = run->rejects.all;
+    run->stats.conflicts_before = job->conflicts_before;
     run->stats.input_size = inputs_size(job);
 }
 
@@ -455,6 +458,7 @@ static enum status run_load(struct run *run, struct error *error)
         .overlap = job->options->overlap == OVERLAP_REPLACE ? OVERLAP_RULE_REPLACE
                    : job->options->overlap == OVERLAP_KEEP  ? OVERLAP_RULE_KEEP
                                                             : OVERLAP_RULE_ERROR,
+        .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
         .inputs = job->inputs,
         .input_count = job->input_count,
     };

@@ -15,7 +15,7 @@ struct report {
     const char *path;
     const struct checkpoint_state *state;
     const char *result; /* one word */
-    int64_t ranges, rows, bytes;
+    int64_t ranges, rows, bytes, conflicts;
     bool timed; /* the type of the time column is known */
     enum time_type type;
 };
@@ -86,6 +86,7 @@ static void report_make(const char *path, bool locked, const struct checkpoint_s
         report->ranges += index == 0 || piece->lo != state->pieces[index - 1].lo;
         report->rows += piece->rows;
         report->bytes += piece->bytes;
+        report->conflicts += piece->conflicts;
     }
 }
 
@@ -189,6 +190,8 @@ static void report_print(const struct report *report)
     line_print("state", report->result);
     done_print("ranges", report->ranges, state->ranges_planned);
     done_print("rows", report->rows, state->rows_planned);
+    if (report->conflicts > 0)
+        printf("%-12s%s rows: the target had their keys\n", "skipped", count_format(report->conflicts, number));
     printf("%-12s%s\n", "bytes", size_format(report->bytes, number));
     rate_print(state);
     line_print("started", state->started);
@@ -235,6 +238,7 @@ static void report_json(const struct report *report)
     json_known(&json, "ranges_total", state->ranges_planned);
     json_integer(&json, "rows", report->rows);
     json_known(&json, "rows_total", state->rows_planned);
+    json_integer(&json, "conflicts", report->conflicts);
     json_integer(&json, "bytes", report->bytes);
     json_known(&json, "bytes_total", state->bytes_planned);
     json_real(&json, "rows_per_s", seconds > 0 ? (double)state->run_rows / seconds : -1);

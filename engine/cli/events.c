@@ -229,6 +229,8 @@ void event_summary(const struct progress_job *job, const struct stats *stats, in
     json_integer(&event.json, "rows_skipped", stats_get(&stats->rows_skipped));
     json_integer(&event.json, "rejects", stats_get(&stats->rejects_done));
     json_integer(&event.json, "rejects_before", stats_get(&stats->rejects_before));
+    json_integer(&event.json, "conflicts", stats_get(&stats->conflicts_done));
+    json_integer(&event.json, "conflicts_before", stats_get(&stats->conflicts_before));
     json_integer(&event.json, "pieces", stats_get(&stats->pieces_done));
     json_integer(&event.json, "ranges", stats_get(&stats->ranges_done));
     json_integer(&event.json, "ranges_before", stats_get(&stats->ranges_before));

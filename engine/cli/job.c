@@ -287,9 +287,10 @@ enum status job_read_ledger(struct job *job, struct error *error)
     job->rows = NULL;
     if (status == STATUS_OK)
         status = ledger_read(job->target, &job->ledger, &job->rows, &job->row_count, error);
-    job->rows_before = job->bytes_before = 0;
+    job->rows_before = job->bytes_before = job->conflicts_before = 0;
     for (size_t i = 0; i < job->row_count; i++) {
         job->rows_before += job->rows[i].rows;
+        job->conflicts_before += job->rows[i].conflicts;
         job->bytes_before += job->rows[i].bytes;
     }
     if (status == STATUS_OK && job->kind == SOURCE_STREAM)

@@ -78,7 +78,7 @@ struct job {
     struct task *tasks; /* addressable: left to do, in the order of work */
     size_t task_count;
     int64_t ranges_total, rows_total, bytes_total; /* -1: unknown; estimates */
-    int64_t rows_before, bytes_before;
+    int64_t rows_before, bytes_before, conflicts_before;
     int64_t source_last;           /* newest time seen in the source; INT64_MIN: unknown */
     struct stream_sample sample;   /* of all inputs together */
     struct overlap_report overlap; /* rows of others inside ranges that are not committed yet */

@@ -180,5 +180,10 @@ enum status job_fingerprint(struct job *job, struct error *error)
     ledger_init(&job->ledger, job->options->ledger_schema, id);
     job->ledger.shared = job->input_count > 1;
     job->ledger.rejects = job->options->on_bad_row == BAD_ROW_REJECT;
+    /*
+     * What becomes of conflicts is no part of the fingerprint: a piece that was committed under `error` had none, so it
+     * is what `skip` would have made of it, and a run that has failed by a conflict may go on with `skip`.
+     */
+    job->ledger.conflicts = job->options->on_conflict == ON_CONFLICT_SKIP;
     return STATUS_OK;
 }

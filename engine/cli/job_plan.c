@@ -260,6 +260,26 @@ enum status job_empty_gaps(struct job *job, struct error *error)
     return status;
 }
 
+/* A way to the target through a temporary table. */
+static enum status check_conflicts(struct job *job, struct error *error)
+{
+    char *missing = NULL;
+    enum status status =
+        pg_value(job->target,
+                 "SELECT 'GRANT TEMPORARY ON DATABASE ' || quote_ident(current_database()) || ' TO ' ||"
+                 " quote_ident(current_user) WHERE NOT has_database_privilege(current_database(), 'TEMP')",
+                 &missing, error);
+
+    if (status == STATUS_OK && missing != NULL)
+        status =
+            error_set(error, STATUS_SERVER,
+                      "target: permission denied: --on-conflict skip works through a temporary table, for which the"
+                      " role needs %s",
+                      missing);
+    free(missing);
+    return status;
+}
+
 enum status job_check_privileges(struct job *job, struct error *error)
 {
     bool replaces = job->options->overlap == OVERLAP_REPLACE;
@@ -283,6 +303,8 @@ enum status job_check_privileges(struct job *job, struct error *error)
         status = error->status;
     }
     free(missing);
+    if (status == STATUS_OK && job->options->on_conflict == ON_CONFLICT_SKIP)
+        status = check_conflicts(job, error);
     return status;
 }
 

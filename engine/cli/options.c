@@ -476,6 +476,13 @@ static enum status rejects_finish(struct options *options, struct error *error)
                      text);
 }
 
+/* Rows of others in the range are what skip is for. */
+static void conflict_finish(struct parser *parser)
+{
+    if (parser->options->on_conflict == ON_CONFLICT_SKIP && !option_given(parser, "overlap"))
+        parser->options->overlap = OVERLAP_KEEP;
+}
+
 static int jobs_default(void)
 {
     long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
@@ -510,6 +517,7 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
     if (required_check(&parser) != STATUS_OK)
         return error->status;
     options->source = options->sources.items[0];
+    conflict_finish(&parser);
     if (options->spill_max > 0 && options->spill_dir == NULL)
         return error_set(error, STATUS_USAGE, "--spill-max needs --spill-dir");
     if (rejects_finish(options, error) != STATUS_OK)

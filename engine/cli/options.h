@@ -24,6 +24,7 @@ enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
 enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
 enum dialect_mode { DIALECT_SERVER, DIALECT_SNIFF };
+enum on_conflict { ON_CONFLICT_ERROR, ON_CONFLICT_SKIP };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
 
 /* Values of an option that may be given several times. */
@@ -57,7 +58,8 @@ struct options {
     const char *spill_dir;     /* for what --memory has no room for */
     int64_t spill_max;         /* default 0: half of the room in spill_dir */
     enum order order;
-    enum overlap overlap;
+    enum overlap overlap; /* keep, if not given, with ON_CONFLICT_SKIP */
+    enum on_conflict on_conflict;
     enum bad_row on_bad_row;
     const char *max_rejects_text; /* as given */
     int64_t max_rejects;          /* default 1000; -1: the percentage counts */

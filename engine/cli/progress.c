@@ -56,7 +56,8 @@ static double fraction_done(const struct stats *stats)
 {
     int64_t ranges = stats_get(&stats->ranges_before) + stats_get(&stats->ranges_done);
     int64_t ranges_total = stats_get(&stats->ranges_total);
-    int64_t rows = stats_get(&stats->rows_before) + stats_get(&stats->rows_done);
+    int64_t rows = stats_get(&stats->rows_before) + stats_get(&stats->rows_done) + stats_get(&stats->conflicts_before) +
+                   stats_get(&stats->conflicts_done);
     double fraction = -1;
 
     if (ranges_total > 0 && ranges >= ranges_total)

@@ -156,7 +156,7 @@ const char *progress_limit(const struct stats *stats, int64_t elapsed_ns)
 
 static void rows_print(const struct stats *stats)
 {
-    char number[NUMBER_TEXT_MAX];
+    char number[NUMBER_TEXT_MAX], before[NUMBER_TEXT_MAX];
 
     fprintf(stderr, "  rows     %s", count_format(stats_get(&stats->rows_done), number));
     if (stats_get(&stats->rows_before) > 0)
@@ -168,6 +168,10 @@ static void rows_print(const struct stats *stats)
         fprintf(stderr, "\n  rejects  %s", count_format(stats_get(&stats->rejects_done), number));
     if (stats_get(&stats->rejects_before) > 0)
         fprintf(stderr, ", after %s in earlier runs", count_format(stats_get(&stats->rejects_before), number));
+    if (stats_get(&stats->conflicts_before) + stats_get(&stats->conflicts_done) > 0)
+        fprintf(stderr, "\n  skipped  %s rows, in earlier runs %s: the target had their keys",
+                count_format(stats_get(&stats->conflicts_done), number),
+                count_format(stats_get(&stats->conflicts_before), before));
     fprintf(stderr, "\n  bytes    %s\n", size_format(stats_get(&stats->bytes_done), number));
 }
 

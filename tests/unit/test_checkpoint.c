@@ -79,7 +79,7 @@ static void state_make(struct checkpoint_state *state)
     static struct checkpoint_text texts[] = {{(char *)"source", (char *)"host=db1 dbname=iot"},
                                              {(char *)"nasty key=", (char *)NASTY},
                                              {(char *)"empty", (char *)""}};
-    static struct checkpoint_piece pieces[] = {{0, -50, 0, 1, 500, 5000}, {1, -50, 0, 777, 5, 50}};
+    static struct checkpoint_piece pieces[] = {{0, -50, 0, 1, 500, 5000, 0}, {1, -50, 0, 777, 5, 50, 7}};
 
     *state = (struct checkpoint_state){.job = "5f0c",
                                        .created = "2026-01-31T10:00:00Z",
@@ -105,7 +105,7 @@ static struct checkpoint *job_open(void)
 
 static void piece_add(struct checkpoint *checkpoint, int32_t input, int64_t lo, int64_t mark, int64_t rows)
 {
-    struct checkpoint_piece piece = {input, lo, lo + 50, mark, rows, rows * 10};
+    struct checkpoint_piece piece = {input, lo, lo + 50, mark, rows, rows * 10, 0};
 
     OK(checkpoint_piece(checkpoint, &piece, &error));
 }
@@ -139,6 +139,7 @@ static void piece_check(const struct checkpoint_state *state, size_t index, stru
     assert_int_equal(state->pieces[index].mark, expected.mark);
     assert_int_equal(state->pieces[index].rows, expected.rows);
     assert_int_equal(state->pieces[index].bytes, expected.bytes);
+    assert_int_equal(state->pieces[index].conflicts, expected.conflicts);
 }
 
 /* ---- Tests ---- */
@@ -160,9 +161,9 @@ static void test_round_trip(void **unused)
     assert_int_equal(state.ranges_planned, 13);
     assert_int_equal(state.rows_planned, 2000);
     assert_int_equal(state.piece_count, 3);
-    piece_check(&state, 0, (struct checkpoint_piece){0, -50, 0, 1, 500, 5000});
-    piece_check(&state, 1, (struct checkpoint_piece){1, -50, 0, 950, 30, 300});
-    piece_check(&state, 2, (struct checkpoint_piece){0, 50, 100, 1, 100, 1000});
+    piece_check(&state, 0, (struct checkpoint_piece){0, -50, 0, 1, 500, 5000, 0});
+    piece_check(&state, 1, (struct checkpoint_piece){1, -50, 0, 950, 30, 300, 0});
+    piece_check(&state, 2, (struct checkpoint_piece){0, 50, 100, 1, 100, 1000, 0});
     assert_int_equal(state.failure_count, 1);
     assert_string_equal(state.failures[0].text, "server: " NASTY);
     assert_int_equal(state.failures[0].lo, 100);
@@ -258,13 +259,16 @@ static void pieces_known(const struct checkpoint_state *state, const char *text,
 {
     for (size_t i = 0; i < state->piece_count; i++) {
         const struct checkpoint_piece *piece = &state->pieces[i];
-        char line[200];
+        char line[240];
         const char *found;
+        char conflicts[40] = "";
 
+        if (piece->conflicts > 0)
+            snprintf(conflicts, sizeof conflicts, "conflicts=%lld ", (long long)piece->conflicts);
         snprintf(line, sizeof line,
-                 "\npiece input=%d lo=%lld hi=%lld mark=%lld rows=%lld bytes=%lld at=", (int)piece->input,
+                 "\npiece input=%d lo=%lld hi=%lld mark=%lld rows=%lld bytes=%lld %sat=", (int)piece->input,
                  (long long)piece->lo, (long long)piece->hi, (long long)piece->mark, (long long)piece->rows,
-                 (long long)piece->bytes);
+                 (long long)piece->bytes, conflicts);
         found = memmem(text, size, line, strlen(line));
         if (found == NULL)
             fail_msg("piece %s was never written", line + 1);
@@ -368,7 +372,7 @@ static void test_damaged_line(void **unused)
     assert_true(state.exists && state.damaged && !state.torn);
     assert_int_equal(state.damaged_line, 12);
     assert_int_equal(state.piece_count, 2);
-    piece_check(&state, 1, (struct checkpoint_piece){1, -50, 0, 777, 5, 50});
+    piece_check(&state, 1, (struct checkpoint_piece){1, -50, 0, 777, 5, 50, 7});
     checkpoint_state_free(&state);
     free(text);
 }
@@ -563,7 +567,7 @@ static void *append_run(void *argument)
 
     error_reset(&problem);
     for (int64_t i = 0; i < PIECES_PER_THREAD; i++) {
-        struct checkpoint_piece piece = {appender->input, i, i + 1, i, i * 3, i * 30};
+        struct checkpoint_piece piece = {appender->input, i, i + 1, i, i * 3, i * 30, 0};
 
         if (checkpoint_piece(appender->checkpoint, &piece, &problem) != STATUS_OK)
             return argument;
@@ -596,7 +600,7 @@ static void test_threads(void **unused)
     for (int i = 0; i < THREADS * PIECES_PER_THREAD; i++) {
         int64_t lo = i / THREADS;
 
-        piece_check(&state, (size_t)i + 2, (struct checkpoint_piece){i % THREADS, lo, lo + 1, lo, lo * 3, lo * 30});
+        piece_check(&state, (size_t)i + 2, (struct checkpoint_piece){i % THREADS, lo, lo + 1, lo, lo * 3, lo * 30, 0});
     }
     checkpoint_state_free(&state);
 }

@@ -64,6 +64,7 @@ static void test_defaults(void **state)
     assert_int_equal(options.on_bad_row, BAD_ROW_STOP);
     assert_int_equal(options.max_rejects, 1000);
     assert_null(options.reject_file);
+    assert_int_equal(options.on_conflict, ON_CONFLICT_ERROR);
     assert_int_equal(options.progress, PROGRESS_AUTO);
     assert_true(options.header);
     assert_false(options.header_given);
@@ -131,6 +132,14 @@ static void test_other_values(void **state)
     assert_true(options.verbose);
     assert_int_equal(options.overlap, OVERLAP_KEEP);
     assert_int_equal(options.progress, PROGRESS_NONE);
+    /* Skip means keep, unless something else is said. */
+    assert_fine("run", JOB, "--on-conflict", "skip");
+    assert_int_equal(options.on_conflict, ON_CONFLICT_SKIP);
+    assert_int_equal(options.overlap, OVERLAP_KEEP);
+    assert_fine("run", JOB, "--on-conflict", "skip", "--overlap", "error");
+    assert_int_equal(options.overlap, OVERLAP_ERROR);
+    assert_fine("plan", JOB, "--overlap", "replace", "--on-conflict=skip");
+    assert_int_equal(options.overlap, OVERLAP_REPLACE);
 }
 
 static void test_spill(void **state)

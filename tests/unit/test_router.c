@@ -1056,6 +1056,61 @@ static void test_stop(void **state)
     data_free(&data);
 }
 
+/* A record of several lines at each place around the edge of a block and of the input's buffer. */
+static void check_edge(size_t pad, const char *line_end, bool stream)
+{
+    struct plan plan = {
+        .rows = 3, .stream = stream, .block_size = 4096, .pool_bytes = 1 << 16, .memory_bytes = 1 << 15};
+    size_t room = pad + 200;
+    char *text = malloc(room);
+    struct data data = {.input = {.text = text}, .count = 3, .records = calloc(3, sizeof *data.records)};
+    struct ledger ledger = {0};
+    struct outcome outcome;
+    int64_t line = 1;
+    size_t used = 0;
+
+    assert_true(text != NULL && data.records != NULL);
+    for (int i = 0; i < 3; i++) {
+        data.records[i] = (struct record){.at = used, .time = 5 + i};
+        used += (size_t)snprintf(text + used, room - used, "%d,", 5 + i);
+        if (i == 0) {
+            memset(text + used, 'x', pad);
+            used += pad;
+        }
+        used += (size_t)snprintf(text + used, room - used, "\"a\nb\"\"\r\nc\n\n\"\"\"%s", line_end);
+        data.records[i].size = used - data.records[i].at;
+    }
+    data.input.size = used;
+    data.input.lines = calloc(used + 1, sizeof(int64_t));
+    assert_non_null(data.input.lines);
+    for (size_t i = 0; i < used; i++) {
+        data.input.lines[i] = line;
+        line += text[i] == '\n';
+    }
+    run_router(&plan, &data.input, (struct input_position){0}, NULL, &outcome);
+    if (outcome.status != STATUS_OK)
+        fail_msg("pad %zu: %s", pad, outcome.error.text);
+    ledger_commit_some(&ledger, &outcome, outcome.count, &plan.seed);
+    ledger_check(&ledger, &data);
+    ledger_free(&ledger);
+    outcome_free(&outcome);
+    data_free(&data);
+}
+
+static void test_edges(void **state)
+{
+    /* A block keeps room for marks. The buffer has 8192 bytes here. */
+    static const struct {
+        size_t from, to;
+    } pads[] = {{4096 - 140, 4096 + 10}, {8192 - 80, 8192 - 20}};
+
+    for (size_t i = 0; i < sizeof pads / sizeof *pads; i++)
+        for (size_t pad = pads[i].from; pad < pads[i].to; pad++)
+            for (int turn = 0; turn < 4; turn++)
+                check_edge(pad, turn % 2 == 0 ? "\n" : "\r\n", turn < 2);
+    (void)state;
+}
+
 static void test_grown_file(void **state)
 {
     struct plan plan = small_plan(false);
@@ -1080,7 +1135,7 @@ int main(void)
         cmocka_unit_test(test_random),     cmocka_unit_test(test_large_memory), cmocka_unit_test(test_bad_records),
         cmocka_unit_test(test_empty),      cmocka_unit_test(test_other_stream), cmocka_unit_test(test_stop),
         cmocka_unit_test(test_grown_file), cmocka_unit_test(test_spill),        cmocka_unit_test(test_spill_ordered),
-        cmocka_unit_test(test_spill_full),
+        cmocka_unit_test(test_spill_full), cmocka_unit_test(test_edges),
     };
 
     /* That a spill is full is what many plans are for. */
