@@ -21,7 +21,8 @@
 #define THREADS_MAX 16
 #define UNITS_MAX 64
 #define RING_MIN ((int64_t)64 << 10)
-#define RING_MAX ((int64_t)8 << 20)
+/* Rings of 8 MiB were measured to cost a tenth more processor time: they fall out of the cache before they are read. */
+#define RING_MAX ((int64_t)4 << 20)
 /* A frame is looked through for its end so far, before it is taken for a stream. */
 #define WALK_MAX ((int64_t)64 << 20)
 /* Bytes given to the reader at once: they are still in the cache. */
