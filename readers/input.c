@@ -198,7 +198,7 @@ static enum status open_at(struct input *input, struct input_position start, str
         .name = source->name,
         .seekable = true,
         .size = source->size,
-        .memory_bytes = source->memory_bytes,
+        .memory_bytes = source->memory_bytes / (source->readers > 1 ? source->readers : 1),
         .threads = processors < 1             ? 1
                    : processors > THREADS_MAX ? THREADS_MAX
                                               : (int)processors,

@@ -417,7 +417,7 @@ void stream_reset(struct stream_source *source)
 
 int64_t stream_memory(const struct stream_source *source)
 {
-    return bytes_memory(source->kind, source->memory_bytes);
+    return bytes_memory(source->kind, source->memory_bytes / (source->readers > 1 ? source->readers : 1));
 }
 
 /* ---- Identity ---- */

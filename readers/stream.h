@@ -61,6 +61,7 @@ struct stream_source {
     const struct stream_mark *marks;
     size_t mark_count;
     int64_t memory_bytes; /* all of --memory, of which the input buffer may grow to a quarter */
+    int readers;          /* so many inputs are read at once, and share what decompressing takes; 0: one */
     struct bytes *bytes;  /* of an input that cannot seek: reading goes on behind the head; belongs to the source */
     char *head;           /* the text that was read ahead, belongs to the source */
     size_t head_size, head_room;

@@ -262,6 +262,7 @@ static void source_init(struct job *job, size_t index)
         .fd = -1,
         .input = (int32_t)index,
         .memory_bytes = options->memory_bytes,
+        .readers = job_readers(job),
         .stop = job->stop,
         .reject = options->on_bad_row == BAD_ROW_REJECT,
         .dialect = dialect_of(options),
