@@ -63,18 +63,6 @@ static enum status keep_header(struct command_source *source, struct error *erro
     return source->header != NULL ? STATUS_OK : error_set(error, STATUS_SYSTEM, "out of memory");
 }
 
-/* stream_open's head is of no more use: the runs that count are other ones. */
-static void drop_head(struct stream_source *csv)
-{
-    bytes_close(csv->bytes);
-    csv->bytes = NULL;
-    free(csv->head);
-    csv->head = NULL;
-    csv->head_size = 0;
-    csv->head_last = false;
-    csv->header_end = csv->header_lines = 0;
-}
-
 static enum status learn(struct command_source *source, const char *command, struct error *error)
 {
     struct stream_source *csv = source->csv;
@@ -93,7 +81,9 @@ static enum status learn(struct command_source *source, const char *command, str
     } else if (status == STATUS_OK && csv->dialect.header) {
         status = keep_header(source, error);
     }
-    drop_head(csv);
+    /* The runs that count are other ones. */
+    stream_drop_head(csv);
+    csv->header_end = csv->header_lines = 0;
     return status;
 }
 

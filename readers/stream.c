@@ -389,12 +389,19 @@ enum status stream_open(struct stream_source *source, struct error *error)
         source->header_lines = place.lines + lines;
     }
     /* A file can be read again; of many files the heads would be a lot. */
-    if (source->seekable) {
-        free(source->head);
-        source->head = NULL;
-        source->head_size = 0;
-    }
+    if (source->seekable)
+        stream_drop_head(source);
     return status;
+}
+
+void stream_drop_head(struct stream_source *source)
+{
+    bytes_close(source->bytes);
+    source->bytes = NULL;
+    free(source->head);
+    source->head = NULL;
+    source->head_size = source->head_room = 0;
+    source->head_last = false;
 }
 
 void stream_reset(struct stream_source *source)
@@ -402,14 +409,9 @@ void stream_reset(struct stream_source *source)
     for (int i = 0; i < source->header_count; i++)
         free(source->header[i]);
     free(source->header);
-    free(source->head);
     source->header = NULL;
     source->header_count = 0;
-    source->head = NULL;
-    source->head_size = source->head_room = 0;
-    source->head_last = false;
-    bytes_close(source->bytes);
-    source->bytes = NULL;
+    stream_drop_head(source);
     if (source->fd > STDIN_FILENO && source->at_end == NULL)
         close(source->fd);
     source->fd = -1;

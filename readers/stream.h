@@ -84,6 +84,9 @@ MUST_CHECK enum status stream_peek(struct stream_source *source, size_t size, st
 MUST_CHECK enum status stream_open(struct stream_source *source, struct error *error);
 void stream_reset(struct stream_source *source);
 
+/* What was read ahead is of no more use, and the input cannot be read on from there. */
+void stream_drop_head(struct stream_source *source);
+
 /* The part of memory_bytes that decompressing takes; 0 for a plain input. */
 int64_t stream_memory(const struct stream_source *source);
 

@@ -82,7 +82,7 @@ const struct option_entry option_table[] = {
     {"jobs", "N", JOB, 0, GROUP_SPEED, OPTION_NUMBER, AT(jobs), .min = 1, .max = JOBS_MAX,
      .help = "connections that write to the target", .default_text = "half the processors, at least 2"},
     {"readers", "N", JOB, 0, GROUP_SPEED, OPTION_NUMBER, AT(readers), .min = 1, .max = JOBS_MAX,
-     .help = "connections that read from a PostgreSQL source, or commands that run at a time", .default_text = "as many as --jobs"},
+     .help = "connections that read from a PostgreSQL source; files or commands that are read at a time", .default_text = "as many as --jobs"},
     {"memory", "SIZE", JOB, 0, GROUP_SPEED, OPTION_SIZE, AT(memory_bytes), .min = 16 * MEBIBYTE, .max = MEBIBYTE << 24,
      .help = "all that may be held in memory, 16MB or more", .default_text = "256MB"},
     {"spill-dir", "DIR", JOB, 0, GROUP_SPEED, OPTION_TEXT, AT(spill_dir),

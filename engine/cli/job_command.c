@@ -70,6 +70,10 @@ static enum status open_ranges(struct job *job, struct error *error)
         return error_set(error, STATUS_USAGE,
                          "--source is a command that is run for each range: it needs --from and --until, since a "
                          "command cannot be asked how far its rows reach");
+    if (options->comment != '\0' || options->skip_lines > 0)
+        return error_set(error, STATUS_USAGE,
+                         "--comment and --skip-lines are for files and streams: let the command that is run for each "
+                         "range leave such lines out itself");
     if ((!command->template.from || !command->template.until) && options->range_interval == NULL)
         return error_set(error, STATUS_USAGE,
                          "--source has only one of {from} and {until}, so the command itself must know how long a "

@@ -306,6 +306,23 @@ class Database:
             cursor.execute(query, arguments)
             return cursor.fetchall()
 
+    def rows_of_one_moment(self, query):
+        """For queries over several tables while others commit.
+
+        In a snapshot that is older than the plan: a statement alone is planned before its snapshot is taken, and then
+        knows nothing of chunks that were made between.
+        """
+        with self._cursor() as cursor:
+            try:
+                cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+                cursor.execute(query)
+                rows = cursor.fetchall()
+                cursor.execute("COMMIT")
+                return rows
+            except psycopg2.Error:
+                self.close()
+                raise
+
     def value(self, query, arguments=None):
         ((value,),) = self.rows(query, arguments)
         return value

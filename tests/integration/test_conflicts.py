@@ -307,8 +307,7 @@ def test_killed_in_the_middle(target, hyperfill, chance):
         process.kill()
         kills += process.popen.returncode != 0
         if database.value("SELECT to_regclass('hyperfill.piece')"):
-            # One statement sees one moment.
-            ((stored, in_ledger),) = database.rows(
+            ((stored, in_ledger),) = database.rows_of_one_moment(
                 "SELECT (SELECT count(*) FROM m), (SELECT coalesce(sum(rows), 0) FROM hyperfill.piece)"
             )
             assert stored == there + in_ledger

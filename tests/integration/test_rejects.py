@@ -65,8 +65,8 @@ class Table:
         """The rows in the table, which are those of the ledger."""
         if self.database.value("SELECT to_regclass('hyperfill.piece')") is None:
             return self.database.value("SELECT count(*) FROM m")
-        # One statement sees one moment, also while a backend that outlived its client still commits.
-        ((rows, in_ledger),) = self.database.rows(
+        # Also while a backend that outlived its client still commits.
+        ((rows, in_ledger),) = self.database.rows_of_one_moment(
             "SELECT (SELECT count(*) FROM m), (SELECT coalesce(sum(rows), 0) FROM hyperfill.piece)"
         )
         assert rows == in_ledger
