@@ -30,7 +30,8 @@ struct bytes_file {
     const char *name;     /* for messages; borrowed */
     bool seekable;        /* read by position: the descriptor's own does not matter */
     int64_t size;         /* of a file that can seek: more is not read, less is an error */
-    int64_t memory_bytes; /* all of --memory; of this, bytes_memory() is used */
+    int64_t memory_bytes; /* all of --memory, or its share; of this, bytes_memory() is used */
+    int sharers;          /* so many have such a share, for messages; 0: one */
     int threads;          /* at most so many for a compressed file that can seek; 0: the caller's */
 };
 

@@ -24,6 +24,8 @@ static void zstd_free(struct decoder *decoder)
 
 static enum status frame_check(const struct decoder *decoder, const struct frame *frame, struct error *error)
 {
+    const int64_t sharers = decoder->raw->file.sharers > 1 ? decoder->raw->file.sharers : 1;
+
     if (frame->dictionary)
         return raw_error(decoder->raw, frame->from, error,
                          "the zstd frame was compressed with a dictionary: decompress it with zstd -D DICTIONARY -dc "
@@ -31,8 +33,9 @@ static enum status frame_check(const struct decoder *decoder, const struct frame
     if (frame->window > decoder->window_max)
         return raw_error(
             decoder->raw, frame->from, error,
-            "the zstd frame needs %" PRId64 " MB of memory to be decompressed: give --memory %" PRId64 "MB or more",
-            (frame->window + (1 << 20) - 1) >> 20, (memory_for_window(frame->window) + (1 << 20) - 1) >> 20);
+            "the zstd frame needs %" PRId64 " MB of memory to be decompressed: give --memory %" PRId64 "MB or more%s",
+            (frame->window + (1 << 20) - 1) >> 20, sharers * ((memory_for_window(frame->window) + (1 << 20) - 1) >> 20),
+            sharers > 1 ? ", or fewer --readers" : "");
     return STATUS_OK;
 }
 

@@ -199,6 +199,7 @@ static enum status open_at(struct input *input, struct input_position start, str
         .seekable = true,
         .size = source->size,
         .memory_bytes = source->memory_bytes / (source->readers > 1 ? source->readers : 1),
+        .sharers = source->readers,
         .threads = processors < 1             ? 1
                    : processors > THREADS_MAX ? THREADS_MAX
                                               : (int)processors,

@@ -194,7 +194,11 @@ static void look_places(struct sampler *sampler, const char *text, size_t size, 
 static enum status sample_compressed(struct sampler *sampler, struct error *error)
 {
     const struct stream_source *source = sampler->times.source;
-    struct bytes_file file = {source->fd, source->name, true, source->size, source->memory_bytes, 0};
+    struct bytes_file file = {.fd = source->fd,
+                              .name = source->name,
+                              .seekable = true,
+                              .size = source->size,
+                              .memory_bytes = source->memory_bytes};
     char *buffer = malloc(COMPRESSED_SIZE);
     struct bytes *bytes = NULL;
     enum status status = buffer != NULL ? bytes_open(&file, 0, source->stop, &bytes, error)

@@ -8,6 +8,8 @@
 
 #include "engine/log.h"
 
+/* Fewer compressed inputs are read at once where each would have less: a usual zstd frame needs half of it. */
+#define MEMORY_PER_DECOMPRESSOR (INT64_C(32) << 20)
 /* What each thread holds besides blocks: libpq's buffers, two packing buffers and the contexts of zstd. */
 #define MEMORY_PER_THREAD (INT64_C(1) << 20)
 /* A writer reads what was spilled into a block of its own. */
@@ -327,12 +329,25 @@ enum status job_check_checkpoint(const struct job *job, const struct checkpoint_
     return error->status;
 }
 
+static bool any_compressed(const struct job *job)
+{
+    for (size_t i = 0; i < job->set.count; i++)
+        if (job->set.sources[i].kind != BYTES_PLAIN)
+            return true;
+    return false;
+}
+
 int job_readers(const struct job *job)
 {
+    const int64_t most = job->options->memory_bytes / MEMORY_PER_DECOMPRESSOR;
     int readers = job->options->readers > 0 ? job->options->readers : job->options->jobs;
 
-    if (job->kind == SOURCE_STREAM && (size_t)readers > job->input_count)
+    if (job->kind != SOURCE_STREAM)
+        return readers;
+    if ((size_t)readers > job->input_count)
         readers = (int)job->input_count;
+    if (any_compressed(job) && readers > most)
+        readers = most > 1 ? (int)most : 1;
     return readers;
 }
 

@@ -262,7 +262,6 @@ static void source_init(struct job *job, size_t index)
         .fd = -1,
         .input = (int32_t)index,
         .memory_bytes = options->memory_bytes,
-        .readers = job_readers(job),
         .stop = job->stop,
         .reject = options->on_bad_row == BAD_ROW_REJECT,
         .dialect = dialect_of(options),
@@ -317,6 +316,8 @@ enum status job_inputs(struct job *job, struct error *error)
             job_command_given(job->options) ? job_command_open(job, error) : stream_open(&job->set.sources[i], error);
         job->rereadable = job->rereadable && job->set.sources[i].seekable;
     }
+    for (size_t i = 0; i < count; i++)
+        job->set.sources[i].readers = job_readers(job);
     if (status == STATUS_OK)
         status = check_same_file(job, error);
     name_inputs(job);
