@@ -140,6 +140,11 @@ static enum status extra_column(const struct mapping_work *work, const char *nam
     error_set(error, STATUS_USAGE, "the target's table %s has no column \"%s\" that the header of %s names%s",
               work->spec->table->sql, name, work->spec->source->name,
               found == NAME_AMBIGUOUS ? ", only several that differ in upper and lower case" : "");
+    if (work->header.count == 1 && strpbrk(name, ",;\t|") != NULL) {
+        error_hint(error, ". Are these several columns, with another delimiter between? Say which with --delimiter, or "
+                          "let --dialect sniff find it");
+        return error->status;
+    }
     hint_columns(work, error);
     error_hint(
         error,

@@ -1,8 +1,9 @@
 #!/bin/bash
-# Measures what a shuffled file costs against the same rows in order, without and with --spill-dir, and prints a table
-# (markdown, on standard output).
+# Measures what it costs that the same rows do not come as one file in order of time, and prints a table (markdown, on
+# standard output): 41 files that follow each other (parts), 41 files of some hosts each that share all of the time (hosts),
+# one shuffled file, and that with --spill-dir (spilled).
 #
-#   bench/spill.sh [--rows N] [--runs N] [--memory SIZE] [--chunk INTERVAL]
+#   bench/orders.sh [--rows N] [--runs N] [--memory SIZE] [--chunk INTERVAL]
 #
 #   --rows N           rows of the table (default 5000000)
 #   --runs N           repetitions (default 3); figures are medians
@@ -23,7 +24,8 @@ readonly server=$root/tests/server.sh
 readonly time_program=/usr/bin/time
 # As in figures.sh: what a production server on this machine would have.
 readonly settings=(fsync=on shared_buffers=1GB min_wal_size=4GB max_wal_size=8GB checkpoint_timeout=30min)
-readonly kinds=(ordered shuffled spilled)
+readonly kinds=(ordered parts hosts shuffled spilled)
+readonly files=41
 
 rows=5000000
 runs=3
@@ -33,7 +35,7 @@ work=
 target=
 expected=
 
-say() { printf 'spill.sh: %s\n' "$*" >&2; }
+say() { printf 'orders.sh: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 
 usage() {
@@ -109,10 +111,13 @@ summary() {
 # one time.
 load() {
     local kind=$1 file=$work/$1.csv before wall user system peak found more=()
-    if [[ $kind == spilled ]]; then
-        file=$work/shuffled.csv
-        more=(--spill-dir "$work")
-    fi
+    case $kind in
+        parts | hosts) file=$work/$kind ;;
+        spilled)
+            file=$work/shuffled.csv
+            more=(--spill-dir "$work")
+            ;;
+    esac
     fresh_target
     sql CHECKPOINT
     before=$(server_seconds)
@@ -159,20 +164,44 @@ print_table() {
         printf "Shuffled with spill: %.2f of the time in order (limit 1.50, %s)", ratio, ratio <= 1.5 ? "pass" : "**miss**"
         printf ", peak %.1f MB (limit 96 at --memory 64MB)\n", peak / 1024
     }'
+    for kind in parts hosts; do
+        awk -v ratio="$(ratio $kind 1)" -v kind=$kind -v files=$files 'BEGIN {
+            verdict = ratio >= 0.9 && ratio <= 1.1 ? "pass" : ratio < 0.9 ? "faster" : "**miss**"
+            printf "%d files, %s: %.2f of the time of one (limit 1.10, %s)\n", files, kind, ratio, verdict
+        }'
+    done
+}
+
+# The rows of ordered.csv once more, in files of their own.
+make_files() {
+    mkdir "$work/parts" "$work/hosts"
+    awk -F, -v files=$files -v rows="$rows" -v folder="$work" '
+        NR == 1 {
+            for (i = 0; i < files; i++) {
+                print > sprintf("%s/parts/%02d.csv", folder, i)
+                print > sprintf("%s/hosts/%02d.csv", folder, i)
+            }
+            next
+        }
+        {
+            print > sprintf("%s/parts/%02d.csv", folder, int((NR - 2) * files / rows))
+            print > sprintf("%s/hosts/%02d.csv", folder, $2 % files)
+        }' "$work/ordered.csv"
 }
 
 main() {
     local run kind
     export LC_ALL=C.UTF-8
     parse_options "$@"
-    work=$(mktemp -d "${TMPDIR:-/tmp}/hyperfill-spill.XXXXXX")
+    work=$(mktemp -d "${TMPDIR:-/tmp}/hyperfill-orders.XXXXXX")
     trap clean_up EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     say "generating $rows rows, twice"
     "$generate" --rows "$rows" --hosts 400 >"$work/ordered.csv"
     "$generate" --rows "$rows" --hosts 400 --order shuffled >"$work/shuffled.csv"
-    sync "$work/ordered.csv" "$work/shuffled.csv"
+    make_files
+    sync
     target=$("$server" start ts17 "$work/target" "${settings[@]}" | tail -n 1)
     say "loading once, untimed"
     load ordered
