@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "readers/filling.h"
 #include "readers/record.h"
 
 #define BUFFER_SIZE ((size_t)256 << 10)
@@ -25,7 +26,6 @@ struct session {
     struct command_source *source;
     struct pipeline *pipeline;
     struct packer *packer;
-    uint32_t block_size;
     char *buffer;
     size_t buffer_size, buffer_max;
 };
@@ -45,7 +45,7 @@ struct reading {
     bool headed;    /* and the header, where there is one */
     char *header;   /* its text */
     size_t header_size;
-    struct block *block; /* being filled; ours until it is appended */
+    struct filling filling;
     int64_t rows, bytes;
 };
 
@@ -74,68 +74,16 @@ static enum status session_open(void *opaque, struct pipeline *pipeline, void **
         return error_set(error, STATUS_SYSTEM, "out of memory");
     session->source = source;
     session->pipeline = pipeline;
-    session->block_size = pool_block_size(pipeline_pool(pipeline));
     session->buffer_size = BUFFER_SIZE;
     session->buffer_max = (size_t)(most > BUFFER_MAX_LEAST ? most : BUFFER_MAX_LEAST);
     session->buffer = malloc(session->buffer_size);
     status = session->buffer == NULL ? error_set(error, STATUS_SYSTEM, "out of memory")
-                                     : packer_create(session->block_size, &session->packer, error);
+                                     : packer_create(pool_block_size(pipeline_pool(pipeline)), &session->packer, error);
     if (status != STATUS_OK) {
         session_close(session);
         return status;
     }
     *result = session;
-    return STATUS_OK;
-}
-
-/* ---- Into blocks ---- */
-
-static enum status given_up(struct error *error)
-{
-    return error_set(error, STATUS_STOPPED, "the range was given up while it was read");
-}
-
-static void block_hand_over(struct reading *reading)
-{
-    piece_append(reading->piece, reading->block);
-    reading->block = NULL;
-}
-
-static enum status block_get(struct reading *reading, struct error *error)
-{
-    struct pipeline *pipeline = reading->session->pipeline;
-
-    if (piece_given_up(reading->piece) || stop_level(pipeline_stop(pipeline)) == STOP_ABORT)
-        return given_up(error);
-    reading->block =
-        piece_take_block(reading->piece, pipeline_stop(pipeline), reading->session->packer, pipeline_stats(pipeline));
-    return reading->block != NULL ? STATUS_OK : given_up(error);
-}
-
-/* Appends text of whole records, over as many blocks as it takes. */
-static enum status text_add(struct reading *reading, const char *text, size_t size, struct error *error)
-{
-    uint32_t block_size = reading->session->block_size;
-
-    while (size > 0) {
-        struct block *block;
-        size_t part;
-
-        if (reading->block == NULL) {
-            enum status status = block_get(reading, error);
-
-            if (status != STATUS_OK)
-                return status;
-        }
-        block = reading->block;
-        part = block_size - block->used < size ? block_size - block->used : size;
-        memcpy(block->data + block->used, text, part);
-        block->used += (uint32_t)part;
-        text += part;
-        size -= part;
-        if (block->used == block_size)
-            block_hand_over(reading);
-    }
     return STATUS_OK;
 }
 
@@ -264,7 +212,7 @@ static enum status records_take(struct reading *reading, bool last, size_t *used
         return status;
     *used = at;
     reading->bytes += (int64_t)(at - rows_at);
-    return text_add(reading, buffer + rows_at, at - rows_at, error);
+    return filling_split(&reading->filling, buffer + rows_at, at - rows_at, error);
 }
 
 /* ---- The output ---- */
@@ -308,8 +256,8 @@ static enum status output_read(struct reading *reading, struct error *error)
 
     while (status == STATUS_OK && got > 0) {
         status = buffer_slide(reading, used, error);
-        if (status == STATUS_OK && piece_given_up(reading->piece))
-            status = given_up(error);
+        if (status == STATUS_OK)
+            status = filling_given_up(&reading->filling, error);
         if (status == STATUS_OK)
             status = process_read(reading->process, session->buffer + reading->size,
                                   session->buffer_size - reading->size, stop, &got, error);
@@ -356,8 +304,7 @@ static void reading_fail(struct reading *reading, struct error *error)
     if (error->status != STATUS_STOPPED)
         error_prefix(error, "reading %s from %s until before %s", source->csv->name,
                      time_format(type, reading->range.lo, from), time_format(type, reading->range.hi, until));
-    if (reading->block != NULL)
-        pool_give(pipeline_pool(reading->session->pipeline), reading->block);
+    filling_drop(&reading->filling);
     piece_fail(reading->piece, error);
 }
 
@@ -381,6 +328,7 @@ static void session_read(void *opaque, struct piece *piece)
     struct stats *stats = pipeline_stats(session->pipeline);
     struct reading reading = {.session = session,
                               .piece = piece,
+                              .filling = {session->pipeline, session->packer, piece, NULL, NULL},
                               .range = piece_spec(piece)->place.range,
                               .line = 1,
                               .headed = !csv->dialect.header};
@@ -396,8 +344,7 @@ static void session_read(void *opaque, struct piece *piece)
         process_free(reading.process);
         reading_fail(&reading, &error);
     } else {
-        if (reading.block != NULL)
-            block_hand_over(&reading);
+        filling_end(&reading.filling);
         piece_complete(piece, reading.rows, reading.bytes);
         process_free(reading.process);
     }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "readers/filling.h"
+
 struct session {
     const struct postgres_source *source;
     struct pipeline *pipeline;
@@ -18,7 +20,7 @@ struct session {
 struct reading {
     struct session *session;
     struct piece *piece;
-    struct block *block; /* being filled; ours until it is appended */
+    struct filling filling;
     int64_t rows, bytes;
 };
 
@@ -53,76 +55,6 @@ static enum status session_open(void *argument, struct pipeline *pipeline, void 
         return status;
     }
     *result = session;
-    return STATUS_OK;
-}
-
-/* ---- Blocks ---- */
-
-static bool reading_given_up(const struct reading *reading)
-{
-    return piece_given_up(reading->piece) || stop_level(pipeline_stop(reading->session->pipeline)) == STOP_ABORT;
-}
-
-static enum status given_up(struct error *error)
-{
-    return error_set(error, STATUS_STOPPED, "the range was given up while it was read");
-}
-
-static void block_hand_over(struct reading *reading)
-{
-    stats_add(&pipeline_stats(reading->session->pipeline)->bytes_read, reading->block->used);
-    piece_append(reading->piece, reading->block);
-    reading->block = NULL;
-}
-
-static enum status block_get(struct reading *reading, struct error *error)
-{
-    const struct session *session = reading->session;
-
-    reading->block = piece_take_block(reading->piece, pipeline_stop(session->pipeline), session->packer,
-                                      pipeline_stats(session->pipeline));
-    return reading->block == NULL ? given_up(error) : STATUS_OK;
-}
-
-/* The row does not fit into what is left of the block, or there is no block: it is split over as many as it takes. */
-static enum status row_split(struct reading *reading, const char *row, size_t size, struct error *error)
-{
-    uint32_t block_size = reading->session->block_size;
-
-    while (size > 0) {
-        struct block *block = reading->block;
-        size_t part;
-
-        if (block != NULL && block->used == block_size) {
-            block_hand_over(reading);
-            if (reading_given_up(reading))
-                return given_up(error);
-            block = NULL;
-        }
-        if (block == NULL) {
-            enum status status = block_get(reading, error);
-
-            if (status != STATUS_OK)
-                return status;
-            block = reading->block;
-        }
-        part = block_size - block->used < size ? block_size - block->used : size;
-        memcpy(block->data + block->used, row, part);
-        block->used += (uint32_t)part;
-        row += part;
-        size -= part;
-    }
-    return STATUS_OK;
-}
-
-static inline enum status row_add(struct reading *reading, const char *row, size_t size, struct error *error)
-{
-    struct block *block = reading->block;
-
-    if (block == NULL || size > reading->session->block_size - block->used)
-        return row_split(reading, row, size, error);
-    memcpy(block->data + block->used, row, size);
-    block->used += (uint32_t)size;
     return STATUS_OK;
 }
 
@@ -177,7 +109,7 @@ static enum status copy_rows(struct reading *reading, struct error *error)
         if (reading->rows++ == 0)
             piece_set_first_record(reading->piece, (uint32_t)size);
         reading->bytes += size;
-        status = row_add(reading, row, (size_t)size, error);
+        status = filling_add(&reading->filling, row, (size_t)size, reading->session->block_size, error);
         if (status != STATUS_OK)
             return status;
     }
@@ -224,16 +156,19 @@ static void reading_fail(struct reading *reading, struct error *error)
         pg_rollback(session->pg);
         error_place(error, session->source->table, piece_spec(reading->piece)->place.range);
     }
-    if (reading->block != NULL)
-        pool_give(pipeline_pool(session->pipeline), reading->block);
+    filling_drop(&reading->filling);
     piece_fail(reading->piece, error);
 }
 
 static void session_read(void *argument, struct piece *piece)
 {
     struct session *session = argument;
-    struct reading reading = {.session = session, .piece = piece};
     struct stats *stats = pipeline_stats(session->pipeline);
+    struct reading reading = {
+        .session = session,
+        .piece = piece,
+        .filling = {session->pipeline, session->packer, piece, &stats->bytes_read, NULL},
+    };
     struct error error;
 
     error_reset(&error);
@@ -242,8 +177,7 @@ static void session_read(void *argument, struct piece *piece)
         assert(error.status != STATUS_OK);
         reading_fail(&reading, &error);
     } else {
-        if (reading.block != NULL)
-            block_hand_over(&reading);
+        filling_end(&reading.filling);
         piece_complete(piece, reading.rows, reading.bytes);
     }
     atomic_fetch_sub_explicit(&stats->readers_active, 1, memory_order_relaxed);
