@@ -11,7 +11,7 @@
 #
 # Every stage is run, also after one that failed; the status is 0 only if all passed. Which servers are tested, and with which
 # seed, is told at the head of tests/integration/conftest.py. Tests wait for servers more than they compute, so
-# HYPERFILL_TEST_WORKERS of them run at once, by default 2, each with servers of its own.
+# HYPERFILL_TEST_WORKERS of them run at once, by default one more than there are processors, each with servers of its own.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -70,10 +70,13 @@ unit_tests() {
 }
 
 integration_tests() {
-    local sanitize=$1 status=0
+    local sanitize=$1 status=0 workers=()
     shift
+    if /usr/bin/python3 -c 'import xdist' 2>/dev/null; then
+        workers=(-n "${HYPERFILL_TEST_WORKERS:-$(($(nproc) + 1))}")
+    fi
     HYPERFILL_BINARY=$(folder_of "$sanitize")/hyperfill sanitized "$sanitize" env PYTHONDONTWRITEBYTECODE=1 \
-        /usr/bin/python3 -m pytest -p no:cacheprovider -rs -n "${HYPERFILL_TEST_WORKERS:-2}" tests/integration "$@" "${pytest_arguments[@]}" || status=$?
+        /usr/bin/python3 -m pytest -p no:cacheprovider -rs "${workers[@]}" tests/integration "$@" "${pytest_arguments[@]}" || status=$?
     # 5: no test was selected, which the arguments for pytest may well mean for one of several runs.
     ((status == 0 || status == 5 && ${#pytest_arguments[@]} > 0))
 }
