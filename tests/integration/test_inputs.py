@@ -204,14 +204,16 @@ def test_changed_inputs_are_refused(hyperfill, servers, source, change):
 def test_all_of_nab_in_one_run(database, hyperfill):  # noqa: F811
     for rest in ("TABLE IF EXISTS nab", "TABLE IF EXISTS by_copy", "SCHEMA IF EXISTS hyperfill CASCADE"):
         database.execute(f"SET client_min_messages = error; DROP {rest}")
-    database.execute("CREATE TABLE by_copy (timestamp timestamp, value double precision)")
-    database.execute("CREATE TABLE nab (timestamp timestamp NOT NULL, value double precision)")
+    database.execute("CREATE TABLE by_copy (timestamp timestamp, value double precision, series text)")
+    database.execute("CREATE TABLE nab (timestamp timestamp NOT NULL, value double precision, series text)")
     database.rows("SELECT create_hypertable('nab', 'timestamp', chunk_time_interval => interval '7 days')")
     for file in FILES:
-        database.copy_in("COPY by_copy FROM STDIN (FORMAT csv, HEADER)", file)
+        database.copy_in("COPY by_copy (timestamp, value) FROM STDIN (FORMAT csv, HEADER)", file)
+        database.execute("UPDATE by_copy SET series = %s WHERE series IS NULL", [file.stem])
     sources = [word for folder in sorted({file.parent for file in FILES}) for word in ("--source", folder)]
-    hyperfill.run("run", *sources, "--target", database.conninfo, "--table", "nab", "--progress", "none")
+    hyperfill.run("run", *sources, "--target", database.conninfo, "--table", "nab", "--set", "series={stem}", "--progress", "none")
     assert database.fingerprint("nab") == database.fingerprint("by_copy")
+    assert database.value("SELECT count(DISTINCT series) FROM nab") == len(FILES) == 41
 
 
 # ---- Order
