@@ -16,8 +16,6 @@ struct layout {
     int64_t interval;
     int64_t step;
     struct range window;
-    /* Where the last value fell. A pointer, so that looking up in a const layout may remember. */
-    struct place *last;
     size_t cell_count;
     struct range cells[]; /* ascending, disjoint; only those that the grid does not give */
 };
@@ -125,10 +123,8 @@ enum status layout_create(const struct layout_spec *spec, struct layout **layout
     if (status != STATUS_OK)
         return status;
     made = calloc(1, sizeof *made + spec->cell_count * sizeof *spec->cells);
-    if (made == NULL || (made->last = calloc(1, sizeof *made->last)) == NULL) {
-        free(made);
+    if (made == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory for the ranges of %zu chunks", spec->cell_count);
-    }
     made->interval = spec->interval;
     made->step = spec->step;
     made->window = spec->window;
@@ -148,9 +144,6 @@ enum status layout_create(const struct layout_spec *spec, struct layout **layout
 
 void layout_free(struct layout *layout)
 {
-    if (layout == NULL)
-        return;
-    free(layout->last);
     free(layout);
 }
 
@@ -206,21 +199,15 @@ static struct range cell_cut(struct range cell, int64_t step, int64_t value)
 
 bool layout_find(const struct layout *layout, int64_t value, struct place *place)
 {
-    struct place *last = layout->last;
-
     /* An unbounded end holds the last value too, and so does the server's last chunk. */
     if (value == INT64_MAX && layout->window.hi == INT64_MAX)
         value--;
     if (!range_holds(layout->window, value))
         return false;
-    if (!range_holds(last->cell, value))
-        last->cell = cell_of(layout, value);
-    if (!range_holds(last->range, value)) {
-        last->range = cell_cut(last->cell, layout->step, value);
-        last->range.lo = max_of(last->range.lo, layout->window.lo);
-        last->range.hi = min_of(last->range.hi, layout->window.hi);
-    }
-    *place = *last;
+    place->cell = cell_of(layout, value);
+    place->range = cell_cut(place->cell, layout->step, value);
+    place->range.lo = max_of(place->range.lo, layout->window.lo);
+    place->range.hi = min_of(place->range.hi, layout->window.hi);
     return true;
 }
 

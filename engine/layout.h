@@ -58,10 +58,7 @@ struct layout;
 MUST_CHECK enum status layout_create(const struct layout_spec *spec, struct layout **layout, struct error *error);
 void layout_free(struct layout *layout);
 
-/*
- * False when the value lies outside the window. Constant time for values in the same cell as the last call's, else
- * a binary search. The layout remembers that cell behind its const: one thread at a time may look up in one layout.
- */
+/* False when the value lies outside the window. A binary search among the cells; any number of threads at a time. */
 bool layout_find(const struct layout *layout, int64_t value, struct place *place);
 
 struct range layout_window(const struct layout *layout);

@@ -58,6 +58,7 @@ def run(hyperfill, target, *arguments, check=0):
     return hyperfill.run("run", "--target", target.conninfo, "--table", "cpu", "--progress", "none", *arguments, check=check)
 
 
+@pytest.mark.pipeline
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("kind, shape", [("ts17", True), ("pg15", "partitioned"), ("pg15", False)], ids=["hypertable", "partitioned", "plain"])
 def test_folder(hyperfill, servers, source, split, kind, shape):
@@ -219,6 +220,7 @@ def test_all_of_nab_in_one_run(database, hyperfill):  # noqa: F811
 # ---- Order
 
 
+@pytest.mark.pipeline
 def test_records_of_an_input_keep_their_order_within_a_range(hyperfill, servers, chance):
     target = servers["ts17"].create_database()
     target.execute("CREATE TABLE m (time bigint NOT NULL, input int, line int, stored bigserial)")

@@ -51,6 +51,7 @@ def write(path, text, kind):
         path.with_suffix(".csv.zst").write_bytes(b"".join(frames))
 
 
+@pytest.mark.pipeline
 @pytest.mark.parametrize("kind", ["ts17", "pg15"])
 def test_all_at_once(hyperfill, servers, chance, kind):
     rows, rejects = make_files(hyperfill.folder / "data", chance)
