@@ -1,5 +1,6 @@
 #!/bin/bash
-# Measures what decompressing an input costs, against zstd and gzip, and prints a table (markdown, on standard output).
+# Measures the reading of inputs, and prints tables (markdown, on standard output): how fast the cutter and the router are,
+# and what decompressing costs against zstd and gzip.
 #
 #   bench/inputs.sh [--rows N] [--runs N]
 #
@@ -10,12 +11,13 @@
 # the same run; wall times are shown beside it. Both must have decompressed the same number of bytes. A missed limit is
 # only shown.
 #
-# HYPERFILL_BENCH_BYTES and HYPERFILL_GENERATE name other programs than those in build/.
+# HYPERFILL_BENCH_BYTES, HYPERFILL_BENCH_PARTS and HYPERFILL_GENERATE name other programs than those in build/.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
 readonly bytes=${HYPERFILL_BENCH_BYTES:-$root/build/hyperfill-bench-bytes}
+readonly parts=${HYPERFILL_BENCH_PARTS:-$root/build/hyperfill-bench-parts}
 readonly generate=${HYPERFILL_GENERATE:-$root/build/hyperfill-generate}
 # A frame of 16 MiB holds about what a program that writes several would give each.
 readonly frame_bytes=$((16 << 20))
@@ -44,7 +46,7 @@ check_programs() {
     for program in zstd gzip split; do
         command -v "$program" >/dev/null || die "$program is missing"
     done
-    for program in "$bytes" "$generate"; do
+    for program in "$bytes" "$parts" "$generate"; do
         [[ -x $program ]] || die "$program is missing: build it first"
     done
 }
@@ -56,6 +58,7 @@ make_files() {
     zstd -q -3 --long=27 "$work/f.csv" -o "$work/long.zst"
     (cd "$work" && split -b "$frame_bytes" f.csv part. && zstd -q -3 -c part.* >frames.zst && rm part.*)
     gzip -k -c "$work/f.csv" >"$work/one.gz"
+    sed 's/,/","/g; s/^/"/; s/$/"/' "$work/f.csv" >"$work/quoted.csv"
 }
 
 # measure COMMAND…: sets processor and wall, in milliseconds.
@@ -88,12 +91,28 @@ compare() {
         "$(awk -v r="$ratio" -v l="$limit" 'BEGIN {print (r <= l) ? "yes" : "NO"}')" "$(median <"$work/walls")"
 }
 
+# speed NAME PART FILE LIMIT: one line of the table.
+speed() {
+    local name=$1 run found
+    : >"$work/speeds"
+    for ((run = 0; run < runs; run++)); do
+        "$parts" "$2" "$3" >>"$work/speeds" || die "$name failed"
+    done
+    found=$(median <"$work/speeds")
+    printf '| %s | %s | %s | %s |\n' "$name" "$found" "$4" "$( ((found >= $4)) && echo yes || echo NO)"
+}
+
 parse_options "$@"
 check_programs
 work=$(mktemp -d "${TMPDIR:-/tmp}/hyperfill-inputs-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 make_files
-printf '%s bytes of CSV, median of %s runs; times in ms\n\n' "$text_size" "$runs"
+printf '%s bytes of CSV, median of %s runs\n\n' "$text_size" "$runs"
+printf '| part | MB for a second of processor time | at least | within |\n|---|---|---|---|\n'
+speed "cutter, unquoted" cut "$work/f.csv" 1000
+speed "cutter, all quoted" cut "$work/quoted.csv" 500
+speed "cutter, time, router" route "$work/f.csv" 300
+printf '\nTimes in ms\n\n'
 printf '| input | processor | tool | ratio | limit | within | wall ratio |\n|---|---|---|---|---|---|---|\n'
 compare "zst, one frame" "$work/one.zst" 1.25 zstd -dc
 compare "zst, frames of 16 MiB" "$work/frames.zst" 1.25 zstd -dc

@@ -91,16 +91,19 @@ static void sample_join(struct stream_sample *all, const struct stream_sample *o
     all->min_time = one->min_time < all->min_time ? one->min_time : all->min_time;
     all->max_time = one->max_time > all->max_time ? one->max_time : all->max_time;
     all->ordered = all->ordered && one->ordered;
+    all->head_only = all->head_only || one->head_only;
     all->records += one->records;
     all->bytes_looked_at += one->bytes_looked_at;
 }
 
-/* A look at the first input, the last, and some between. */
-static enum status sample_inputs(struct job *job, struct error *error)
+/* A look at the first input, the last, and some between. *depth: how many have rows of the same time, on the average.
+ */
+static enum status sample_inputs(struct job *job, double *depth, struct error *error)
 {
     size_t looks = job->input_count < SAMPLED_INPUTS_MAX ? job->input_count : SAMPLED_INPUTS_MAX;
     struct stream_sample all = {0};
     enum status status = STATUS_OK;
+    double spans = 0;
     int64_t bytes = 0;
 
     for (size_t i = 0; i < looks && status == STATUS_OK; i++) {
@@ -110,19 +113,24 @@ static enum status sample_inputs(struct job *job, struct error *error)
         status = stream_sample(&job->set.sources[index], &one, error);
         if (status == STATUS_OK)
             sample_join(&all, &one);
+        if (status == STATUS_OK && one.records > 0)
+            spans += (double)one.max_time - (double)one.min_time;
     }
     for (size_t i = 0; i < job->input_count; i++)
         bytes = bytes < 0 || job->set.sources[i].size < 0 ? -1 : bytes + job->set.sources[i].size;
     all.input_bytes = bytes;
     job->sample = all;
+    *depth = 1;
+    if (all.records > 0 && all.max_time > all.min_time)
+        *depth = spans / (double)looks * (double)job->input_count / ((double)all.max_time - (double)all.min_time);
     return status;
 }
 
 static enum status stream_density(struct job *job, double *density, int64_t *wanted, struct error *error)
 {
     struct stream_sample *sample = &job->sample;
-    enum status status = sample_inputs(job, error);
-    double span;
+    double span, depth;
+    enum status status = sample_inputs(job, &depth, error);
 
     *density = 0;
     *wanted = job->options->memory_bytes / ((int64_t)job->options->jobs * STREAM_RANGES_IN_MEMORY);
@@ -139,6 +147,9 @@ static enum status stream_density(struct job *job, double *density, int64_t *wan
         *density = (double)sample->bytes_looked_at / span;
     if (!sample->ordered && *density > 0 && sample->input_bytes / *wanted > STREAM_BUCKETS_MAX)
         *wanted = sample->input_bytes / STREAM_BUCKETS_MAX;
+    /* A piece has rows of one input: where many share the time, longer ranges keep it from being small. */
+    if (depth > 1)
+        *wanted = (int64_t)((double)*wanted * depth);
     return STATUS_OK;
 }
 

@@ -1,0 +1,197 @@
+/*
+ * hyperfill-bench-parts: how fast a file goes through the first parts of the way, without a server.
+ *
+ *     hyperfill-bench-parts cut FILE       the cutter alone, over the file in memory
+ *     hyperfill-bench-parts route FILE     input, cutter, time of the first field (timestamptz), router and buckets,
+ * with writers that drop what they get; ranges of one hour
+ *
+ * Prints megabytes (10^6 bytes) for each second of processor time, of all threads. For bench/inputs.sh.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "readers/stream.h"
+
+#define MEMORY_BYTES (INT64_C(256) << 20)
+#define HOUR INT64_C(3600000000)
+
+static double processor_seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* ---- The cutter ---- */
+
+static enum status cut_all(const char *text, size_t size, int64_t *records, struct error *error)
+{
+    struct cutter cutter;
+    int64_t lines;
+    size_t record;
+
+    cutter_init(&cutter, '"', '"');
+    for (*records = 0; size > 0; ++*records) {
+        if (cutter_cut(&cutter, text, size, true, &record, &lines) != CUT_RECORD)
+            return error_set(error, STATUS_DATA, "%s", cutter.problem);
+        text += record;
+        size -= record;
+    }
+    return STATUS_OK;
+}
+
+static enum status bench_cut(const char *path, int64_t *size, struct error *error)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat facts;
+    enum status status;
+    int64_t records;
+    char *text;
+
+    if (fd < 0 || fstat(fd, &facts) != 0)
+        return error_set_errno(error, STATUS_SYSTEM, "%s", path);
+    *size = facts.st_size;
+    text = mmap(NULL, (size_t)*size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0);
+    if (text == MAP_FAILED)
+        return error_set_errno(error, STATUS_SYSTEM, "%s", path);
+    status = cut_all(text, (size_t)*size, &records, error);
+    munmap(text, (size_t)*size);
+    close(fd);
+    return status;
+}
+
+/* ---- The router ---- */
+
+struct dropper {
+    struct pipeline *pipeline;
+    struct packer *packer;
+};
+
+static enum status drop_open(void *target, struct pipeline *pipeline, void **session, struct error *error)
+{
+    struct dropper *dropper = calloc(1, sizeof *dropper);
+
+    (void)target;
+    if (dropper == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    dropper->pipeline = pipeline;
+    *session = dropper;
+    return packer_create(pool_block_size(pipeline_pool(pipeline)), &dropper->packer, error);
+}
+
+static enum status drop_write(void *session, struct piece *piece, struct write_result *result, struct error *error)
+{
+    struct dropper *dropper = session;
+    struct cursor cursor = {0};
+    struct span span;
+    enum status status;
+
+    *result = (struct write_result){0};
+    do
+        status = piece_next(piece, &cursor, dropper->packer, pipeline_stats(dropper->pipeline), &span, error);
+    while (status == STATUS_OK && span.size > 0);
+    result->piece_rows = piece_rows(piece);
+    return status;
+}
+
+static void drop_close(void *session)
+{
+    struct dropper *dropper = session;
+
+    if (dropper != NULL)
+        packer_free(dropper->packer);
+    free(dropper);
+}
+
+static const struct writer_ops drop_writer = {
+    .name = "drop", .open = drop_open, .write = drop_write, .close = drop_close};
+
+static enum status committed(void *context, const struct piece_spec *piece, const struct write_result *result,
+                             struct error *error)
+{
+    (void)context, (void)piece, (void)result, (void)error;
+    return STATUS_OK;
+}
+
+static enum status failed(void *context, const struct piece_spec *piece, const struct error *reason,
+                          struct error *error)
+{
+    (void)context, (void)piece;
+    *error = *reason;
+    return reason->status;
+}
+
+static enum status bench_route(const char *path, int64_t *size, struct error *error)
+{
+    const struct layout_spec layout = {.interval = HOUR, .window = {INT64_MIN, INT64_MAX}};
+    struct stream_source source = {
+        .path = path,
+        .name = path,
+        .fd = -1,
+        .dialect = {.delimiter = ',', .quote = '"', .escape = '"', .null_text = "", .header = true},
+        .time = {.type = TIME_TIMESTAMPTZ, .precision = -1},
+        .memory_bytes = MEMORY_BYTES,
+    };
+    struct stream_set set = {.sources = &source, .count = 1};
+    struct stats stats = {0};
+    struct stop *stop = NULL;
+    struct pipeline_spec spec = {
+        .stream = true,
+        .inputs = 1,
+        .reader = &stream_reader,
+        .source = &set,
+        .readers = 1,
+        .writer = &drop_writer,
+        .writers = 1,
+        .memory_bytes = MEMORY_BYTES,
+        .stats = &stats,
+        .committed = committed,
+        .failed = failed,
+    };
+    enum status status = stop_create(&stop, error);
+
+    spec.stop = stop;
+    if (status == STATUS_OK)
+        status = layout_create(&layout, &source.layout, error);
+    if (status == STATUS_OK)
+        status = stream_open(&source, error);
+    *size = source.size;
+    if (status == STATUS_OK)
+        status = pipeline_run(&spec, error);
+    stream_reset(&source);
+    layout_free(source.layout);
+    stop_free(stop);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct error error;
+    enum status status = STATUS_USAGE;
+    int64_t size = 0;
+    double before;
+
+    error_reset(&error);
+    if (argc != 3) {
+        fprintf(stderr, "usage: hyperfill-bench-parts cut|route FILE\n");
+        return STATUS_USAGE;
+    }
+    before = processor_seconds();
+    if (strcmp(argv[1], "cut") == 0)
+        status = bench_cut(argv[2], &size, &error);
+    else if (strcmp(argv[1], "route") == 0)
+        status = bench_route(argv[2], &size, &error);
+    if (status != STATUS_OK) {
+        fprintf(stderr, "%s\n", error.text);
+        return (int)status;
+    }
+    printf("%.0f\n", (double)size / 1e6 / (processor_seconds() - before));
+    return 0;
+}
