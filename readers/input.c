@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/log.h"
 #include "readers/record.h"
 
 /* Large enough for cheap system calls, small enough to stay in the cache until it is routed. */
@@ -188,12 +189,11 @@ static enum status take_head(struct input *input, struct error *error)
     return STATUS_OK;
 }
 
-/* Opens a file anew where it is to be read from. */
-static enum status open_at(struct input *input, struct input_position start, struct error *error)
+static struct bytes_file file_of(const struct stream_source *source)
 {
-    const struct stream_source *source = input->source;
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    struct bytes_file file = {
+
+    return (struct bytes_file){
         .fd = source->fd,
         .name = source->name,
         .seekable = true,
@@ -204,6 +204,35 @@ static enum status open_at(struct input *input, struct input_position start, str
                    : processors > THREADS_MAX ? THREADS_MAX
                                               : (int)processors,
     };
+}
+
+enum status input_verify(const struct stream_source *source, struct stop *stop, struct error *error)
+{
+    struct bytes_file file = file_of(source);
+    struct bytes *bytes = NULL;
+    enum status status;
+    size_t got = 1;
+    char *buffer;
+
+    if (!source->seekable || source->kind != BYTES_GZIP || source->start.offset > 0 || source->mark_count > 0)
+        return STATUS_OK;
+    buffer = malloc(BUFFER_SIZE);
+    if (buffer == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    log_line(LOG_DEBUG, "%s: looking at its checksums first", source->name);
+    status = bytes_open(&file, 0, stop, &bytes, error);
+    while (status == STATUS_OK && got > 0)
+        status = bytes_read(bytes, stop, buffer, BUFFER_SIZE, &got, error);
+    bytes_close(bytes);
+    free(buffer);
+    return status;
+}
+
+/* Opens a file anew where it is to be read from. */
+static enum status open_at(struct input *input, struct input_position start, struct error *error)
+{
+    const struct stream_source *source = input->source;
+    struct bytes_file file = file_of(source);
     enum status status = bytes_open(&file, start.offset, input->stop, &input->bytes, error);
 
     input->own_bytes = status == STATUS_OK;

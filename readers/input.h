@@ -46,6 +46,13 @@ MUST_CHECK enum status input_open(struct input *input, const struct stream_sourc
 void input_close(struct input *input);
 
 /*
+ * Reads a gzip file to its end, before any of its rows is used: the checksum stands behind what it is about, and
+ * nothing may be committed that turns out to be corrupt. It costs a quarter of what gzip takes. Not done where rows of
+ * the file are committed already: then it was.
+ */
+MUST_CHECK enum status input_verify(const struct stream_source *source, struct stop *stop, struct error *error);
+
+/*
  * Drops the first `used` bytes, of which the next is in `line`, and reads on: at least one byte more, or `last` is set.
  * STATUS_STOPPED as soon as a stop is asked for.
  */

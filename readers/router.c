@@ -329,8 +329,10 @@ static enum status router_create(const struct stream_source *source, struct pipe
 static enum status route_input(const struct stream_source *source, struct pipeline *pipeline, struct error *error)
 {
     struct router *router = NULL;
-    enum status status = router_create(source, pipeline, &router, error);
+    enum status status = input_verify(source, pipeline_stop(pipeline), error);
 
+    if (status == STATUS_OK)
+        status = router_create(source, pipeline, &router, error);
     if (status == STATUS_OK)
         status = router_run(router, error);
     router_free(router);
