@@ -202,6 +202,27 @@ void bytes_close(struct bytes *bytes)
 
 /* ---- What is known of it ---- */
 
+enum status bytes_verified_first(struct bytes *bytes, struct stop *stop, bool *verified, struct error *error)
+{
+    int64_t offset = 0;
+    enum status status = STATUS_OK;
+
+    *verified = bytes->kind == BYTES_PLAIN;
+    if (bytes->kind != BYTES_ZSTD || bytes->parallel == NULL)
+        return STATUS_OK;
+    while (status == STATUS_OK && !*verified) {
+        struct frame frame;
+
+        status = frame_find(&bytes->raw, stop, offset, INT64_MAX, &frame, verified, error);
+        if (status != STATUS_OK || *verified)
+            break;
+        if (frame.until < 0 || frame.text < 0 || frame.text > parallel_ring_size(bytes->parallel))
+            break;
+        offset = frame.until;
+    }
+    return status;
+}
+
 bool bytes_ready(const struct bytes *bytes)
 {
     return bytes->kind == BYTES_PLAIN && !bytes->raw.file.seekable && raw_ready(&bytes->raw);

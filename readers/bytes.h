@@ -49,6 +49,14 @@ void bytes_close(struct bytes *bytes);
 MUST_CHECK enum status bytes_read(struct bytes *bytes, struct stop *stop, char *to, size_t room, size_t *got,
                                   struct error *error);
 
+/*
+ * Whether no byte of the input, which can seek, is given before the frame that it is in was verified: so for zstd if
+ * all frames tell their sizes and have room in a thread's ring. Looks at all headers of frames. A plain input has
+ * nothing to verify.
+ */
+MUST_CHECK enum status bytes_verified_first(struct bytes *bytes, struct stop *stop, bool *verified,
+                                            struct error *error);
+
 /* A plain pipe has more right now, so that reading does not wait; false for everything else. */
 bool bytes_ready(const struct bytes *bytes);
 

@@ -407,6 +407,11 @@ enum status parallel_open(struct raw *raw, enum bytes_kind kind, int64_t from, s
     return STATUS_OK;
 }
 
+int64_t parallel_ring_size(const struct parallel *parallel)
+{
+    return parallel->ring_size;
+}
+
 void parallel_close(struct parallel *parallel)
 {
     if (parallel == NULL)

@@ -128,6 +128,9 @@ MUST_CHECK enum status parallel_read(struct parallel *parallel, char *to, size_t
                                      struct error *error);
 int64_t parallel_position(struct parallel *parallel);
 
+/* A frame whose size is told and not more is verified before anything of it is given. */
+int64_t parallel_ring_size(const struct parallel *parallel);
+
 /* What a decoder takes besides its window. */
 #define DECODER_MEMORY ((int64_t)768 << 10)
 

@@ -210,18 +210,22 @@ enum status input_verify(const struct stream_source *source, struct stop *stop, 
 {
     struct bytes_file file = file_of(source);
     struct bytes *bytes = NULL;
+    bool verified = false;
     enum status status;
     size_t got = 1;
     char *buffer;
 
-    if (!source->seekable || source->kind != BYTES_GZIP || source->start.offset > 0 || source->mark_count > 0)
+    if (!source->seekable || source->kind == BYTES_PLAIN || source->start.offset > 0 || source->mark_count > 0)
         return STATUS_OK;
     buffer = malloc(BUFFER_SIZE);
     if (buffer == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
-    log_line(LOG_DEBUG, "%s: looking at its checksums first", source->name);
     status = bytes_open(&file, 0, stop, &bytes, error);
-    while (status == STATUS_OK && got > 0)
+    if (status == STATUS_OK)
+        status = bytes_verified_first(bytes, stop, &verified, error);
+    if (status == STATUS_OK && !verified)
+        log_line(LOG_NOTICE, "%s: verifying its checksums before its rows are used", source->name);
+    while (!verified && status == STATUS_OK && got > 0)
         status = bytes_read(bytes, stop, buffer, BUFFER_SIZE, &got, error);
     bytes_close(bytes);
     free(buffer);

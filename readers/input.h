@@ -46,9 +46,9 @@ MUST_CHECK enum status input_open(struct input *input, const struct stream_sourc
 void input_close(struct input *input);
 
 /*
- * Reads a gzip file to its end, before any of its rows is used: the checksum stands behind what it is about, and
- * nothing may be committed that turns out to be corrupt. It costs a quarter of what gzip takes. Not done where rows of
- * the file are committed already: then it was.
+ * Reads a compressed file to its end before any of its rows is used: checksums stand behind what they are about, and
+ * nothing may be committed that turns out to be corrupt. Not done where frames are verified as they come
+ * (bytes_verified_first), nor where rows of the file are committed already: then it was.
  */
 MUST_CHECK enum status input_verify(const struct stream_source *source, struct stop *stop, struct error *error);
 

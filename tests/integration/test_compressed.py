@@ -242,16 +242,15 @@ def test_twenty_kills(hyperfill, servers, chance, kind):
 # ---- What is refused
 
 
-def check_refused(target, hyperfill, packed, *problems):
+def check_refused(target, hyperfill, packed, *problems, verified_first=False):
     result = hyperfill.run("run", *target.options(packed, "--memory", "16MB"), check=DATA)
     assert packed.name in result.stderr and re.search(r"at byte \d+ of the compressed input", result.stderr), result
     for problem in problems:
         assert problem in result.stderr, result
-    # What came before may be in, once; and the same command fails again: nothing hides the failure.
+    # Only frames that are right, if any, may be in, once; and the same command fails again: nothing hides the failure.
     loaded = target.database.value("SELECT count(*) FROM m")
     assert loaded < ROWS
-    # gzip is read to its end before any row of it is used.
-    assert loaded == 0 or packed.read_bytes()[:2] != b"\x1f\x8b"
+    assert loaded == 0 or verified_first
     assert target.database.value("SELECT count(DISTINCT value) FROM m") == loaded
     again = hyperfill.run("run", *target.options(packed, "--memory", "16MB"), check=DATA)
     assert problems[0] in again.stderr, again
@@ -262,14 +261,15 @@ def check_refused(target, hyperfill, packed, *problems):
 @pytest.mark.parametrize("kind", ["gz", "gz-members", "zst", "zst-frames", "zst-sized", "zst-pzstd"])
 def test_cut_off(target, hyperfill, text, chance, kind, share):
     packed = FILES[kind](text)
-    check_refused(target, hyperfill, target.file(packed[: int(len(packed) * share) + chance.randrange(100)]), "cut off")
+    cut = target.file(packed[: int(len(packed) * share) + chance.randrange(100)])
+    check_refused(target, hyperfill, cut, "cut off", verified_first=kind in ("zst-sized", "zst-pzstd"))
 
 
 @pytest.mark.parametrize("kind", ["gz", "gz-members", "zst", "zst-frames", "zst-sized"])
 def test_wrong_checksum(target, hyperfill, text, kind):
     packed = bytearray(FILES[kind](text))
     packed[-6 if kind.startswith("gz") else -2] ^= 1
-    check_refused(target, hyperfill, target.file(bytes(packed)), "checksum")
+    check_refused(target, hyperfill, target.file(bytes(packed)), "checksum", verified_first=kind == "zst-sized")
 
 
 @pytest.mark.parametrize("kind", ["gz", "zst"])
@@ -280,7 +280,7 @@ def test_corrupt(target, hyperfill, text, kind):
     path = target.file(bytes(packed))
     for _ in range(2):
         hyperfill.run("run", *target.options(path, "--memory", "16MB"), check=DATA)
-    assert kind != "gz" or target.database.value("SELECT count(*) FROM m") == 0
+    assert target.database.value("SELECT count(*) FROM m") == 0
 
 
 def test_small_frames_are_verified_first(target, hyperfill, text):
@@ -288,7 +288,7 @@ def test_small_frames_are_verified_first(target, hyperfill, text):
     frames = [zstd(part, f"--stream-size={len(part)}") for part in parts(text, 200_000)]
     middle = len(frames) // 2
     frames[middle] = frames[middle][:-1] + bytes([frames[middle][-1] ^ 1])
-    check_refused(target, hyperfill, target.file(b"".join(frames)), "checksum")
+    check_refused(target, hyperfill, target.file(b"".join(frames)), "checksum", verified_first=True)
     first = text[: 200_000 * middle].count(b"+00,")
     assert target.database.value("SELECT coalesce(max(value), -1) FROM m") < first
 
