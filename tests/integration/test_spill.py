@@ -127,10 +127,10 @@ def test_interrupts(spilling, chance):
 
 
 def test_limit(spilling):
-    summary, result = spilling.complete("--spill-max", "2MB")
-    assert 0 < summary["spill_peak_bytes"] <= 2 << 20
+    summary, _ = spilling.complete("--spill-max", "2MB")
+    # It is used to its end. Whether more was wanted, which is told, is a matter of how busy the writers were.
+    assert 1 << 20 < summary["spill_peak_bytes"] <= 2 << 20
     assert summary["pieces"] > RANGES
-    assert "takes no more after 2 MB" in result.stdout + result.stderr, result
 
 
 def test_limit_of_file_size(spilling):
