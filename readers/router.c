@@ -302,9 +302,10 @@ static enum status router_create(const struct stream_source *source, struct pipe
     pool_bytes = pool_block_count(router->pool) * router->block_size;
     router->piece_max = clamp(pool_bytes / (pipeline_writers(pipeline) + 1 + readers) / 2, PIECE_MAX_LEAST, PIECE_MAX);
     router->piece_min = router->piece_max / PIECE_MIN_SHARE;
-    /* What all readers have in hand at once, without a piece that could be written, must leave blocks for others. */
+    /* What all readers have in hand at once, without a piece that could be written, must leave blocks for others; and
+     * their buffers, which grow to this, are all together a quarter of the memory. */
     router->record_max =
-        clamp(source->memory_bytes / 4, RECORD_MAX_LEAST, clamp(pool_bytes / 2 / readers, 0, INT32_MAX));
+        clamp(source->memory_bytes / 4 / readers, RECORD_MAX_LEAST, clamp(pool_bytes / 2 / readers, 0, INT32_MAX));
     router->run_max = (size_t)clamp(pool_bytes / RUN_SHARE / readers, 1, RUN_MAX);
     cutter_init(&router->cutter, source->dialect.quote, source->dialect.escape);
     router->cutter.line_end = source->line_end;

@@ -8,7 +8,9 @@
 
 #include "engine/log.h"
 
-/* Fewer compressed inputs are read at once where each would have less: a usual zstd frame needs half of it. */
+/* Fewer inputs are read at once where each would have less: for its buffer and buckets, and where it is compressed for
+ * decompressing, of which a usual zstd frame needs half. */
+#define MEMORY_PER_INPUT (INT64_C(8) << 20)
 #define MEMORY_PER_DECOMPRESSOR (INT64_C(32) << 20)
 /* What each thread holds besides blocks: libpq's buffers, two packing buffers and the contexts of zstd. */
 #define MEMORY_PER_THREAD (INT64_C(1) << 20)
@@ -339,14 +341,15 @@ static bool any_compressed(const struct job *job)
 
 int job_readers(const struct job *job)
 {
-    const int64_t most = job->options->memory_bytes / MEMORY_PER_DECOMPRESSOR;
+    const int64_t most =
+        job->options->memory_bytes / (any_compressed(job) ? MEMORY_PER_DECOMPRESSOR : MEMORY_PER_INPUT);
     int readers = job->options->readers > 0 ? job->options->readers : job->options->jobs;
 
     if (job->kind != SOURCE_STREAM)
         return readers;
     if ((size_t)readers > job->input_count)
         readers = (int)job->input_count;
-    if (any_compressed(job) && readers > most)
+    if (readers > most)
         readers = most > 1 ? (int)most : 1;
     return readers;
 }

@@ -131,6 +131,7 @@ static inline bool job_reads_csv(const struct job *job)
 
 /* --- job_command.c --- */
 
+bool job_command_is(const char *source);
 bool job_command_given(const struct options *options);
 
 /* Starts the command of a stream and reads its header; of one that is run for each range, reads the places. */

@@ -21,9 +21,14 @@ static const char prefix[] = "exec:";
 /* Ranges that are asked for a header, if the first ones have no rows and the command prints none without. */
 #define RANGES_LEARNT 16
 
+bool job_command_is(const char *source)
+{
+    return strncmp(source, prefix, strlen(prefix)) == 0;
+}
+
 bool job_command_given(const struct options *options)
 {
-    return strncmp(options->source, prefix, strlen(prefix)) == 0;
+    return job_command_is(options->source);
 }
 
 /* A pipe of the shell outside of quotes, whose first parts may fail unseen. */

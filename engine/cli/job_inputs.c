@@ -150,7 +150,7 @@ static enum status find_inputs(struct job *job, struct error *error)
     for (int i = 0; i < sources->count && status == STATUS_OK; i++) {
         if (pg_is_conninfo(sources->items[i]))
             return error_set(error, STATUS_USAGE, "--source: a database cannot be one of several sources");
-        if (strncmp(sources->items[i], "exec:", 5) == 0)
+        if (job_command_is(sources->items[i]))
             return error_set(error, STATUS_USAGE, "--source: a command cannot be one of several sources");
         status = source_add(job, sources->items[i], error);
     }

@@ -10,6 +10,7 @@
 
 #include "engine/cli/text.h"
 #include "engine/log.h"
+#include "readers/cutter.h"
 
 static const char header[] = "record,input,line,offset,column,sqlstate,reason,key\n";
 
@@ -86,7 +87,7 @@ static enum status render_one(void *context, const struct reject *reject, struct
     struct rendering *rendering = context;
     const struct reject_inputs *inputs = rendering->inputs;
     const struct reject_key *key = &reject->key;
-    bool ended = reject->size > 0 && strchr("\r\n", reject->record[reject->size - 1]) != NULL;
+    bool ended = record_text_size(reject->record, reject->size) < reject->size;
     FILE *reasons = rendering->reasons;
 
     (void)error;

@@ -436,6 +436,18 @@ class Process:
         self.popen.kill()
         self.popen.wait()
 
+    def peak_kilobytes(self):
+        """The most memory that it had at a time; waits for its end."""
+        peak = 0
+        while self.running:
+            try:
+                status = pathlib.Path(f"/proc/{self.pid}/status").read_text()
+            except OSError:
+                break
+            peak = max([peak] + [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")])
+            time.sleep(0.002)
+        return peak
+
     def wait(self, timeout=120, check=None):
         try:
             status = self.popen.wait(timeout)

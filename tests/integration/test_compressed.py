@@ -155,13 +155,7 @@ def test_memory_stays_under_its_bound(hyperfill, servers, tmp_path, kind):
     database.rows("SELECT create_hypertable('fat', 'time', chunk_time_interval => interval '6 hours')")
     arguments = ["--source", path, "--target", database.conninfo, "--table", "fat", "--memory", "64MB", "--progress", "none"]
     process = hyperfill.start("run", *arguments)
-    peak = 0
-    while process.running:
-        try:
-            status = open(f"/proc/{process.pid}/status").read()
-        except OSError:
-            break
-        peak = max([peak] + [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")])
+    peak = process.peak_kilobytes()
     process.wait(check=0)
     assert database.value("SELECT count(*) FROM fat") == 100
     assert 0 < peak < 96 * 1024

@@ -236,3 +236,26 @@ def test_records_of_an_input_keep_their_order_within_a_range(hyperfill, servers,
     assert target.value(disorder) == 0
     # The files were read side by side, else the order would be no wonder.
     assert target.value("SELECT count(*) FROM (SELECT input <> lag(input) OVER (ORDER BY stored) AS turn FROM m) r WHERE turn") > 20
+
+
+# ---- Memory
+
+
+@pytest.mark.parametrize("memory, bound", [("16MB", 48), ("64MB", 96)])
+def test_many_readers_stay_within_the_memory(hyperfill, servers, memory, bound):
+    """Rows of 400 kB in 24 files: those that are read at once share --memory, but never so that a usual record has no room."""
+    if "san" in str(hyperfill.binary):
+        pytest.skip("a sanitizer's own memory is not the program's")
+    target = servers["ts17"].create_database()
+    target.execute("CREATE TABLE m (time bigint NOT NULL, note text)")
+    target.rows("SELECT create_hypertable('m', 'time', chunk_time_interval => 1000)")
+    folder = hyperfill.folder / "data"
+    folder.mkdir()
+    for i in range(24):
+        (folder / f"{i:02}.csv").write_text("time,note\n" + "".join(f"{line * 37 % 2000},{'x' * 400_000}\n" for line in range(25)))
+    process = hyperfill.start("run", "--source", folder, "--target", target.conninfo, "--table", "m", "--memory", memory, "--readers", "24", "--progress", "none")
+    peak = process.peak_kilobytes()
+    process.wait(check=0)
+    print(f"peak {peak} kB")
+    assert target.value("SELECT count(*) FROM m") == 600
+    assert 0 < peak < bound * 1024

@@ -132,13 +132,7 @@ def test_memory_stays_under_its_bound(hyperfill, servers, tmp_path, order):
     target.execute("select create_hypertable('fat', 'time', chunk_time_interval => interval '6 hours')")
     process = hyperfill.start("run", "--source", str(path), "--target", target.conninfo, "--table", "fat", "--memory", "64MB",
                               "--progress", "none")
-    peak = 0
-    while process.running:
-        try:
-            status = open(f"/proc/{process.pid}/status").read()
-        except OSError:
-            break
-        peak = max([peak] + [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")])
+    peak = process.peak_kilobytes()
     process.wait(check=0)
     assert target.value("select count(*) from fat") == 200
     assert 0 < peak < 96 * 1024

@@ -253,13 +253,7 @@ def test_memory_stays_under_its_bound(hyperfill, servers, tmp_path):
             subprocess.run(command + ["--step-seconds", "200" if shape == "fat" else "10"], stdout=file, check=True)
         process = hyperfill.start("run", "--source", path, "--target", target.conninfo, "--table", table, "--memory", "64MB",
                                   "--spill-dir", tmp_path, "--progress", "json")
-        peak = 0
-        while process.running:
-            try:
-                status = open(f"/proc/{process.pid}/status").read()
-            except OSError:
-                break
-            peak = max([peak] + [int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")])
+        peak = process.peak_kilobytes()
         summary = summary_of(process.wait(check=0))
         print(shape, peak, summary["spilled_bytes"])
         assert target.value(f"SELECT count(*) FROM {table}") == rows
