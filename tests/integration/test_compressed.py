@@ -186,7 +186,7 @@ def test_resume_begins_at_a_frame(servers, hyperfill, text):
     step = 50_000
     frames = [sized_frames(part, step) for part in parts(text, step)]
     packed = target.file(b"".join(frames))
-    options = target.options(packed, "--memory", "16MB", "--range-interval", "1h")
+    options = target.options(packed, "--memory", "16MB", "--range-interval", "1h", "--order", "oldest")
     # Rows of the last half day are refused by the target, those before are committed.
     target.database.execute("ALTER TABLE m ADD CONSTRAINT early CHECK (time < '2024-03-04 12:00+00')")
     hyperfill.run("run", *options, check=DATA)
@@ -206,7 +206,7 @@ def test_resume_begins_at_a_frame(servers, hyperfill, text):
 @pytest.mark.parametrize("kinds", [("zst-sized", "zst"), ("gz", "gz-members"), ("zst", "gz")], ids="-then-".join)
 def test_resume_of_standard_input(target, hyperfill, text, kinds):
     """The text must be the same; how it is compressed is nothing to the job."""
-    options = target.options("-", "--memory", "16MB", "--range-interval", "1h")
+    options = target.options("-", "--memory", "16MB", "--range-interval", "1h", "--order", "oldest")
     target.database.execute("ALTER TABLE m ADD CONSTRAINT early CHECK (time < '2024-03-04 12:00+00')")
     hyperfill.run("run", *options, stdin=FILES[kinds[0]](text), check=DATA)
     assert 0 < target.database.value("SELECT count(*) FROM m") < ROWS
