@@ -35,6 +35,7 @@ struct piece_spec {
     struct input_position open;  /* no record before it is in a bucket that is still open */
     int64_t first_line;          /* line that the marks of its blocks count from */
     int64_t rows_estimate;
+    bool last;    /* streams: the reader expects no more rows of the range; it may be wrong */
     bool careful; /* addressable: rows of it were found to be bad, so they are written one by one where needed */
 };
 

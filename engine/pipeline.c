@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/cells.h"
 #include "engine/log.h"
 #include "engine/queue.h"
 #include "engine/retry.h"
@@ -43,6 +44,7 @@ struct pipeline {
     struct spill *spill; /* NULL: none */
     struct queue *queue;
     struct task_list *tasks; /* addressable sources */
+    struct cells *cells;     /* streams: what readers gather */
     pthread_mutex_t mutex;   /* guards all below, and calls of the hooks */
     struct error error;      /* what ended the run, the first one */
     struct error failure;    /* the first quarantined range's */
@@ -96,6 +98,25 @@ int64_t pipeline_queued_blocks(struct pipeline *pipeline)
 bool pipeline_range_busy(struct pipeline *pipeline, int64_t lo)
 {
     return queue_has_range(pipeline->queue, lo);
+}
+
+enum status pipeline_cell_opened(struct pipeline *pipeline, int64_t cell_lo, struct error *error)
+{
+    return cells_add(pipeline->cells, cell_lo, error);
+}
+
+void pipeline_cell_closed(struct pipeline *pipeline, int64_t cell_lo)
+{
+    cells_remove(pipeline->cells, cell_lo);
+}
+
+bool pipeline_cell_busy(struct pipeline *pipeline, const struct piece *piece)
+{
+    const struct piece_spec *spec = piece_spec(piece);
+
+    if (!pipeline->spec->stream)
+        return tasks_has_cell(pipeline->tasks, &spec->place);
+    return !spec->last || cells_has(pipeline->cells, spec->place.cell.lo) || queue_has_cell(pipeline->queue, piece);
 }
 
 struct input_position pipeline_frontier(struct pipeline *pipeline, const struct piece *piece)
@@ -332,6 +353,31 @@ static void write_once(struct pipeline *pipeline, void *session, struct piece *p
         queue_close(pipeline->queue);
 }
 
+/* What comes after the last piece; nothing of it is lost by a stop, which a later run makes good. */
+static void finish_writer(struct pipeline *pipeline, void *session)
+{
+    const struct pipeline_spec *spec = pipeline->spec;
+    struct retry retry;
+    struct error error;
+
+    retry_init(&retry, spec->retry_ms, (uint64_t)stats_now_ns());
+    while (stop_level(spec->stop) == STOP_RUN) {
+        int64_t pause_ms = -1;
+
+        error_reset(&error);
+        if (spec->writer->finish(session, &error) == STATUS_OK)
+            return;
+        if (error.status == STATUS_TRANSIENT)
+            pause_ms = retry_next(&retry);
+        if (pause_ms < 0) {
+            pipeline_fail(pipeline, &error);
+            return;
+        }
+        log_retry(pipeline, &error);
+        stop_wait(spec->stop, pause_ms, STOP_DRAIN);
+    }
+}
+
 static void *writer_main(void *argument)
 {
     struct pipeline *pipeline = argument;
@@ -363,6 +409,8 @@ static void *writer_main(void *argument)
         queue_done(pipeline->queue, piece);
     }
     stats_add(&spec->stats->writer_wait_ns, waited);
+    if (session != NULL && spec->writer->finish != NULL)
+        finish_writer(pipeline, session);
     spec->writer->close(session);
     return NULL;
 }
@@ -458,6 +506,8 @@ static enum status pipeline_init(struct pipeline *pipeline, const struct pipelin
                               spec->stats, &pipeline->spill, error);
     if (status == STATUS_OK)
         status = queue_create(spec->stop, &pipeline->queue, error);
+    if (status == STATUS_OK)
+        status = cells_create(&pipeline->cells, error);
     if (status == STATUS_OK && !spec->stream)
         status = tasks_create(spec->tasks, spec->task_count, spec->writers + spec->readers, spec->retry_ms, spec->stop,
                               &pipeline->tasks, error);
@@ -510,6 +560,7 @@ enum status pipeline_run(const struct pipeline_spec *spec, struct error *error)
 out:
     queue_free(pipeline.queue);
     tasks_free(pipeline.tasks);
+    cells_free(pipeline.cells);
     spill_free(pipeline.spill);
     pool_free(pipeline.pool);
     pthread_mutex_destroy(&pipeline.mutex);

@@ -59,6 +59,11 @@ struct writer_ops {
     /* STATUS_TRANSIENT may mean that the commit is in doubt: the next attempt finds out by the ledger. Reconnects
      * itself. */
     enum status (*write)(void *session, struct piece *piece, struct write_result *result, struct error *error);
+    /*
+     * NULL, or called by each writer thread once no piece is left for it and the run is not to stop: what is to be done
+     * when all is committed. Others may still write their last pieces. STATUS_TRANSIENT: it is called again.
+     */
+    enum status (*finish)(void *session, struct error *error);
     void (*close)(void *session);
 };
 
@@ -117,6 +122,16 @@ int pipeline_hungry(struct pipeline *pipeline);
  */
 int64_t pipeline_queued_blocks(struct pipeline *pipeline);
 bool pipeline_range_busy(struct pipeline *pipeline, int64_t lo);
+
+/* A stream's reader begins to gather rows of a cell, and has given them away. */
+MUST_CHECK enum status pipeline_cell_opened(struct pipeline *pipeline, int64_t cell_lo, struct error *error);
+void pipeline_cell_closed(struct pipeline *pipeline, int64_t cell_lo);
+
+/*
+ * Whether more rows of the piece's cell are to come, as far as anybody knows: another piece or task of it, a reader
+ * that gathers some, or a reader that has only given what it had so far. A stream may still bring some after a "no".
+ */
+bool pipeline_cell_busy(struct pipeline *pipeline, const struct piece *piece);
 
 /*
  * Streams: the position in its input before which everything is committed, once `piece` itself is: what is written

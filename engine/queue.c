@@ -233,6 +233,18 @@ bool queue_has_range(struct queue *queue, int64_t lo)
     return found;
 }
 
+bool queue_has_cell(struct queue *queue, const struct piece *except)
+{
+    int64_t cell = piece_spec(except)->place.cell.lo;
+    bool found = false;
+
+    pthread_mutex_lock(&queue->mutex);
+    for (struct entry *entry = queue->first; entry != NULL && !found; entry = entry->next)
+        found = entry->piece != except && piece_spec(entry->piece)->place.cell.lo == cell;
+    pthread_mutex_unlock(&queue->mutex);
+    return found;
+}
+
 struct input_position queue_frontier(struct queue *queue, const struct piece *except, struct input_position own)
 {
     int32_t input = piece_spec(except)->input;

@@ -40,5 +40,8 @@ int64_t queue_count(struct queue *queue); /* queued and in flight */
 int64_t queue_blocks(struct queue *queue);
 bool queue_has_range(struct queue *queue, int64_t lo);
 
+/* Whether another piece of the same cell is in the books. */
+bool queue_has_cell(struct queue *queue, const struct piece *except);
+
 /* The lowest of `own` and the first positions of all other pieces of the same input in the books. */
 struct input_position queue_frontier(struct queue *queue, const struct piece *except, struct input_position own);

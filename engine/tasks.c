@@ -150,8 +150,8 @@ const struct task *tasks_next(struct task_list *list, bool *careful)
     return slot != NULL ? slot->task : NULL;
 }
 
-/* With the lock held. */
-static struct slot *tasks_find(struct task_list *list, int64_t lo)
+/* The first of by_lo whose range begins at `lo` or later. */
+static size_t tasks_from(const struct task_list *list, int64_t lo)
 {
     size_t low = 0, high = list->count;
 
@@ -163,8 +163,32 @@ static struct slot *tasks_find(struct task_list *list, int64_t lo)
         else
             high = middle;
     }
-    assert(low < list->count && list->slots[list->by_lo[low]].task->place.range.lo == lo);
-    return &list->slots[list->by_lo[low]];
+    return low;
+}
+
+/* With the lock held. */
+static struct slot *tasks_find(struct task_list *list, int64_t lo)
+{
+    size_t at = tasks_from(list, lo);
+
+    assert(at < list->count && list->slots[list->by_lo[at]].task->place.range.lo == lo);
+    return &list->slots[list->by_lo[at]];
+}
+
+bool tasks_has_cell(struct task_list *list, const struct place *place)
+{
+    bool found = false;
+
+    pthread_mutex_lock(&list->mutex);
+    for (size_t at = tasks_from(list, place->cell.lo); at < list->count && !found; at++) {
+        const struct slot *slot = &list->slots[list->by_lo[at]];
+
+        if (slot->task->place.range.lo >= place->cell.hi)
+            break;
+        found = slot->state != TASK_DONE && slot->task->place.range.lo != place->range.lo;
+    }
+    pthread_mutex_unlock(&list->mutex);
+    return found;
 }
 
 bool tasks_done(struct task_list *list, int64_t lo)

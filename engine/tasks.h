@@ -19,6 +19,9 @@ void tasks_free(struct task_list *list);
  * stop. *careful as tasks_careful left it. */
 const struct task *tasks_next(struct task_list *list, bool *careful);
 
+/* Whether another task of the same cell is not done. */
+bool tasks_has_cell(struct task_list *list, const struct place *place);
+
 /* It is committed or quarantined. True when it was the last one. */
 bool tasks_done(struct task_list *list, int64_t lo);
 

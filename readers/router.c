@@ -31,6 +31,10 @@ static enum status run_flush(struct router *router, struct error *error)
     status = router_reserve(router, error);
     if (status != STATUS_OK)
         return status;
+    if (run->bucket->rows == 0)
+        status = pipeline_cell_opened(router->pipeline, run->bucket->place.cell.lo, error);
+    if (status != STATUS_OK)
+        return status;
     bucket_take(&router->buckets, run, &router->input.window, &router->cutter, router->block_size, &router->spare);
     assert(router->spare == NULL);
     if (router_full(router, run->bucket)) {
@@ -255,6 +259,7 @@ static enum status router_run(struct router *router, struct error *error)
         status = next_window(router, error);
     if (status == STATUS_OK)
         status = input_finish(&router->input, error);
+    router->ended = true;
     if (status == STATUS_OK)
         status = router_seal_all(router, error);
     return status;

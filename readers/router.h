@@ -47,7 +47,7 @@ struct router {
     struct bucket *recent[RECENT_COUNT];
     int64_t turns, returns;
     int64_t pack_again; /* offset before which packing is known not to pay */
-    bool ended;
+    bool ended;         /* nothing comes any more */
 };
 
 /* --- sealing.c --- */

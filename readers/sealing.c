@@ -56,6 +56,8 @@ enum status router_seal(struct router *router, struct bucket *bucket, struct err
         .first = bucket->first,
         .first_line = bucket->first_line,
         .rows_estimate = bucket->rows,
+        .last = router->source->alone &&
+                (router->ended || (router_is_cold(router, bucket) && !router_is_disordered(router))),
     };
     const struct bucket *open = router->buckets.first == bucket ? bucket->next : router->buckets.first;
     enum status status = input_hash(&router->input, end, spec.end_hash, error);
@@ -71,6 +73,7 @@ enum status router_seal(struct router *router, struct bucket *bucket, struct err
     piece_set_first_record(piece, bucket->first_record_size);
     piece_set_chain(piece, &chain);
     piece_complete(piece, bucket->rows, bucket->bytes);
+    pipeline_cell_closed(router->pipeline, bucket->place.cell.lo);
     pipeline_submit(router->pipeline, piece);
     bucket_close(&router->buckets, bucket, spec.end);
     return STATUS_OK;

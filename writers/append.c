@@ -190,6 +190,19 @@ static enum status heed_overlap(struct attempt *attempt, struct error *error)
     return STATUS_OK;
 }
 
+const char *append_relation(const struct append_session *session)
+{
+    return session->entered && session->build->relation != NULL ? session->build->relation
+                                                                : session->target->table->sql;
+}
+
+const char *append_relation_name(const struct append_session *session)
+{
+    if (session->target->staging != NULL)
+        return session->target->staging;
+    return session->entered && session->build->name != NULL ? session->build->name : session->target->table->name;
+}
+
 enum status append_copy_begin(struct append_session *session, const struct append_input *input, const char *options,
                               struct error *error)
 {
@@ -198,7 +211,8 @@ enum status append_copy_begin(struct append_session *session, const struct appen
 
     if (session->target->staging != NULL)
         return staging_begin(session, input, options, error);
-    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s)", session->target->table->sql, input->column_list, options);
+    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s%s)", append_relation(session), input->column_list, options,
+            session->freeze ? ", FREEZE" : "");
     status = pg_copy_in_begin(session->pg, sql.text, error);
     sql_reset(&sql);
     return status;
@@ -325,8 +339,12 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
         return status;
     if (result->first_of_range && !range_is_rejects(attempt->spec->place.range))
         status = heed_overlap(attempt, error);
+    if (status == STATUS_OK && session->build != NULL)
+        status = build_enter(session, error);
     if (status == STATUS_OK)
         status = write_rows(attempt, error);
+    if (status == STATUS_OK && session->entered)
+        status = build_exit(session, error);
     if (status != STATUS_OK)
         return status;
     result->piece_conflicts = session->conflicts;
@@ -357,8 +375,7 @@ static void describe_failure(struct attempt *attempt, struct error *error)
         locate_describe(&attempt->record, error);
     } else if (attempt->copying && error->status == STATUS_DATA) {
         snprintf(error->input, sizeof error->input, "%s", input_name);
-        line = locate_context_line(pg_last_context(session->pg),
-                                   target->staging != NULL ? target->staging : target->table->name);
+        line = locate_context_line(pg_last_context(session->pg), append_relation_name(session));
         if (attempt->spec->replayable && line > 0)
             locate_record(session, attempt->piece, line, error);
     }
@@ -385,7 +402,10 @@ static enum status attempt_piece(struct attempt *attempt, struct write_result *r
         status = next_text(attempt, error);
     else if (status == STATUS_OK)
         status = piece_first_record(attempt->piece, pipeline_stats(session->pipeline), &first_size, error);
-    if (status == STATUS_OK && attempt->span.size > 0 && !ahead_known(target, attempt->spec->place.range))
+    if (status == STATUS_OK && !range_is_rejects(attempt->spec->place.range))
+        status = build_join(session, attempt->piece, &attempt->span, error);
+    if (status == STATUS_OK && attempt->span.size > 0 && (session->build == NULL || !session->build->way->aside) &&
+        !ahead_known(target, attempt->spec->place.range))
         status = ahead_make(session, attempt->piece, &attempt->span, error);
     if (status == STATUS_OK)
         status = load(attempt, result, error);
@@ -431,6 +451,7 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
         append_is_row_error(error)) {
         result->careful = !spec->replayable;
         if (spec->replayable) {
+            build_leave(session, piece, false);
             attempt_reset(&attempt);
             attempt_init(&attempt, session, piece);
             error_reset(error);
@@ -439,13 +460,20 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
     }
     if (status != STATUS_OK)
         describe_failure(&attempt, error);
+    build_leave(session, piece, status == STATUS_OK);
     attempt_reset(&attempt);
     return status;
+}
+
+static enum status append_finish(void *opened, struct error *error)
+{
+    return build_finish(opened, error);
 }
 
 const struct writer_ops append_writer = {
     .name = "append",
     .open = append_open,
     .write = append_write,
+    .finish = append_finish,
     .close = append_close,
 };

@@ -1,7 +1,7 @@
 /*
  * Between the files of strategy `append`: append.c (the transaction of a piece), ahead.c (its chunk before it),
  * careful.c (its rows one by one where needed), locate.c (the record that the server disliked), staging.c (another way
- * for its rows).
+ * for its rows), build.c (a cell without its indexes until it is full).
  */
 #pragma once
 
@@ -14,7 +14,10 @@ struct append_session {
     struct pipeline *pipeline;
     struct pg *pg;
     struct packer *packer;
-    int64_t conflicts; /* of the piece that is being written: rows that were left out */
+    int64_t conflicts;   /* of the piece that is being written: rows that were left out */
+    struct build *build; /* how its cell is built; NULL: it is not. Between build_join and build_leave */
+    bool entered;        /* its rows go where the build wants them */
+    bool freeze;         /* into a table that this very transaction has made */
 };
 
 /* The input of a piece. */
@@ -31,6 +34,10 @@ MUST_CHECK enum status append_copy_send(struct append_session *session, const ch
                                         struct error *error);
 MUST_CHECK enum status append_copy_end(struct append_session *session, const struct append_input *input, int64_t *rows,
                                        struct error *error);
+
+/* Where the rows of the piece go: quoted, and as contexts of errors call it. */
+const char *append_relation(const struct append_session *session);
+const char *append_relation_name(const struct append_session *session);
 
 /* Whether the error is about a row: the server itself has refused it. */
 static inline bool append_is_row_error(const struct error *error)

@@ -3,6 +3,7 @@
  *
  *     hyperfill.job     one row a job: its fingerprint, the layout fixed at the first run, when finished
  *     hyperfill.piece   one row for each (job, input, range): the mark up to which it is committed
+ *     hyperfill.build   one row for each chunk that is being built aside: see writers/build.h
  *     hyperfill.reject  the records that the table would not take, written with their piece: see writers/rejects.h
  *
  * The row of a piece is written as the first statement of the transaction that carries its rows. Its key locks out
@@ -15,10 +16,11 @@
 #include "writers/target.h"
 
 struct ledger {
-    char *schema;                                 /* as given, unquoted */
-    char *job_table, *piece_table, *reject_table; /* quoted and qualified */
+    char *schema;                                               /* as given, unquoted */
+    char *job_table, *piece_table, *reject_table, *build_table; /* quoted and qualified */
     bool conflicts; /* rows that are left out are counted: an older ledger gets a column for it */
     bool rejects;   /* set by who writes rejects: a ledger of an earlier version gets its table of them */
+    bool builds;    /* the same for its table of chunks that are being built: see writers/build.h */
     bool shared;    /* several inputs may have rows of one range */
     char job[33];   /* id: hash of the fingerprint, hex */
 };
@@ -38,6 +40,9 @@ MUST_CHECK enum status ledger_exists(struct pg *pg, const struct ledger *ledger,
 /* Whether it has a table of rejects too, which earlier versions did not make. */
 MUST_CHECK enum status ledger_has_rejects(struct pg *pg, const struct ledger *ledger, bool *exists,
                                           struct error *error);
+
+/* Whether it has the table of chunks that are being built. */
+MUST_CHECK enum status ledger_has_builds(struct pg *pg, const struct ledger *ledger, bool *exists, struct error *error);
 
 struct ledger_job {
     bool found;
@@ -110,6 +115,7 @@ MUST_CHECK enum status ledger_finish(struct pg *pg, const struct ledger *ledger,
 struct ledger_cleaning {
     int64_t forgotten, kept; /* jobs */
     int64_t rejects;         /* of all these jobs, never replayed: gone with those that are forgotten */
+    int64_t builds; /* chunks that those that are forgotten had begun to build: they have their indexes again */
 };
 
 /*

@@ -1,5 +1,5 @@
-/* The ledger's own tables: made, found, dropped. Jobs: registered, finished, forgotten. ledger.c has the pieces. */
-#include "writers/ledger.h"
+/* The ledger's own tables: made and found. Jobs: registered and finished. ledger.c has the pieces. */
+#include "writers/ledger_private.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,12 +7,6 @@
 #include <string.h>
 
 #define LEDGER_VERSION 1
-#define OWN_SCHEMA "hyperfill"
-
-/* Whoever makes or drops the tables holds this to the end of its transaction. */
-#define LEDGER_LOCK "SELECT pg_catalog.pg_advisory_xact_lock(4929304721850032)"
-
-static const char begin_sql[] = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ";
 
 static char *qualified(const char *schema, const char *name)
 {
@@ -34,6 +28,7 @@ void ledger_init(struct ledger *ledger, const char *schema, const char *job)
         .job_table = qualified(schema, "job"),
         .piece_table = qualified(schema, "piece"),
         .reject_table = qualified(schema, "reject"),
+        .build_table = qualified(schema, "build"),
     };
     snprintf(ledger->job, sizeof ledger->job, "%s", job);
 }
@@ -44,43 +39,39 @@ void ledger_reset(struct ledger *ledger)
     free(ledger->job_table);
     free(ledger->piece_table);
     free(ledger->reject_table);
+    free(ledger->build_table);
     *ledger = (struct ledger){0};
 }
 
-/* What there is of a ledger. */
-struct look {
-    bool schema;
-    bool tables; /* of jobs and pieces */
-    bool rejects;
-};
-
 /* By the catalog, because to_regclass fails where the schema may not be used. */
-static enum status look(struct pg *pg, const struct ledger *ledger, struct look *look, struct error *error)
+enum status ledger_look(struct pg *pg, const struct ledger *ledger, struct ledger_look *found, struct error *error)
 {
     char *name = pg_literal(ledger->schema);
     PGresult *result;
-    enum status status =
-        pg_runf(pg, &result, error,
-                "SELECT count(*) > 0, count(c.oid) FILTER (WHERE c.relname <> 'reject') = 2,"
-                " count(c.oid) FILTER (WHERE c.relname = 'reject') = 1 FROM pg_catalog.pg_namespace n"
-                " LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
-                " AND c.relname IN ('job', 'piece', 'reject') AND c.relkind IN ('r', 'p') WHERE n.nspname = %s",
-                name);
+    enum status status = pg_runf(
+        pg, &result, error,
+        "SELECT count(*) > 0, count(c.oid) FILTER (WHERE c.relname IN ('job', 'piece')) = 2,"
+        " count(c.oid) FILTER (WHERE c.relname = 'reject') = 1,"
+        " count(c.oid) FILTER (WHERE c.relname = 'build') = 1 FROM pg_catalog.pg_namespace n"
+        " LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
+        " AND c.relname IN ('job', 'piece', 'reject', 'build') AND c.relkind IN ('r', 'p') WHERE n.nspname = %s",
+        name);
 
     free(name);
     if (status != STATUS_OK)
         return status;
-    look->schema = PQgetvalue(result, 0, 0)[0] == 't';
-    look->tables = PQgetvalue(result, 0, 1)[0] == 't';
-    look->rejects = PQgetvalue(result, 0, 2)[0] == 't';
+    found->schema = PQgetvalue(result, 0, 0)[0] == 't';
+    found->tables = PQgetvalue(result, 0, 1)[0] == 't';
+    found->rejects = PQgetvalue(result, 0, 2)[0] == 't';
+    found->builds = PQgetvalue(result, 0, 3)[0] == 't';
     PQclear(result);
     return STATUS_OK;
 }
 
 enum status ledger_exists(struct pg *pg, const struct ledger *ledger, bool *exists, struct error *error)
 {
-    struct look found = {0};
-    enum status status = look(pg, ledger, &found, error);
+    struct ledger_look found = {0};
+    enum status status = ledger_look(pg, ledger, &found, error);
 
     *exists = found.tables;
     return status;
@@ -88,10 +79,19 @@ enum status ledger_exists(struct pg *pg, const struct ledger *ledger, bool *exis
 
 enum status ledger_has_rejects(struct pg *pg, const struct ledger *ledger, bool *exists, struct error *error)
 {
-    struct look found = {0};
-    enum status status = look(pg, ledger, &found, error);
+    struct ledger_look found = {0};
+    enum status status = ledger_look(pg, ledger, &found, error);
 
     *exists = found.tables && found.rejects;
+    return status;
+}
+
+enum status ledger_has_builds(struct pg *pg, const struct ledger *ledger, bool *exists, struct error *error)
+{
+    struct ledger_look found = {0};
+    enum status status = ledger_look(pg, ledger, &found, error);
+
+    *exists = found.tables && found.builds;
     return status;
 }
 
@@ -118,7 +118,7 @@ static void add_first_tables(struct sql *sql, const struct ledger *ledger)
             ledger->piece_table);
 }
 
-static enum status make_tables(struct pg *pg, const struct ledger *ledger, const struct look *found,
+static enum status make_tables(struct pg *pg, const struct ledger *ledger, const struct ledger_look *found,
                                struct error *error)
 {
     struct sql sql = {0};
@@ -138,8 +138,14 @@ static enum status make_tables(struct pg *pg, const struct ledger *ledger, const
             " reason text NOT NULL, record bytea NOT NULL, rejected timestamptz NOT NULL DEFAULT now(),"
             " replayed timestamptz, PRIMARY KEY (job, input, lo, \"offset\")); ",
             ledger->reject_table);
-    sql_add(&sql, "COMMENT ON TABLE %s IS 'hyperfill: records that could not be loaded; see hyperfill replay'",
+    sql_add(&sql, "COMMENT ON TABLE %s IS 'hyperfill: records that could not be loaded; see hyperfill replay'; ",
             ledger->reject_table);
+    sql_add(&sql,
+            "CREATE TABLE IF NOT EXISTS %s (job text NOT NULL, lo bigint NOT NULL, hi bigint NOT NULL,"
+            " way text NOT NULL, relation text, name text, data text, begun timestamptz NOT NULL DEFAULT now(),"
+            " PRIMARY KEY (job, lo)); ",
+            ledger->build_table);
+    sql_add(&sql, "COMMENT ON TABLE %s IS 'hyperfill: chunks that are being built; never edit'", ledger->build_table);
     status = pg_run(pg, sql.text, NULL, error);
     sql_reset(&sql);
     return status;
@@ -157,8 +163,8 @@ static enum status check_privileges(struct pg *pg, const struct ledger *ledger, 
             "SELECT coalesce(bool_and(has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')"
             " AND has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE')), false)"
             " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
-            " WHERE n.nspname = %s AND c.relname IN ('job', 'piece'%s)",
-            schema, ledger->rejects ? ", 'reject'" : "");
+            " WHERE n.nspname = %s AND c.relname IN ('job', 'piece'%s%s)",
+            schema, ledger->rejects ? ", 'reject'" : "", ledger->builds ? ", 'build'" : "");
     free(schema);
     status = pg_value(pg, sql.text, &may, error);
     sql_reset(&sql);
@@ -178,14 +184,15 @@ static void hint_grants(struct error *error, const struct ledger *ledger, const 
         error,
         ". The ledger needs GRANT CREATE ON DATABASE \"%s\" TO \"%s\", or a schema where that role may create tables"
         " (named with --ledger-schema), or on an existing one GRANT USAGE ON SCHEMA \"%s\" and GRANT SELECT,"
-        " INSERT, UPDATE, DELETE ON %s, %s, %s TO \"%s\"",
-        database, user, ledger->schema, ledger->job_table, ledger->piece_table, ledger->reject_table, user);
+        " INSERT, UPDATE, DELETE ON %s, %s, %s, %s TO \"%s\"",
+        database, user, ledger->schema, ledger->job_table, ledger->piece_table, ledger->reject_table,
+        ledger->build_table, user);
 }
 
 /* A run that rejects nothing does with a ledger of an earlier version, where it may not be allowed to make a table. */
-static bool is_whole(const struct ledger *ledger, const struct look *found)
+static bool is_whole(const struct ledger *ledger, const struct ledger_look *found)
 {
-    return found->tables && (found->rejects || !ledger->rejects);
+    return found->tables && (found->rejects || !ledger->rejects) && (found->builds || !ledger->builds);
 }
 
 /* Ledgers of earlier versions have no count of conflicts. */
@@ -211,13 +218,13 @@ static enum status add_conflicts_column(struct pg *pg, const struct ledger *ledg
 
 enum status ledger_prepare(struct pg *pg, const struct ledger *ledger, struct error *error)
 {
-    struct look found = {0};
-    enum status status = look(pg, ledger, &found, error);
+    struct ledger_look found = {0};
+    enum status status = ledger_look(pg, ledger, &found, error);
 
     if (status == STATUS_OK && !is_whole(ledger, &found)) {
-        status = pg_runf(pg, NULL, error, "%s%s", begin_sql, LEDGER_LOCK);
+        status = pg_runf(pg, NULL, error, LEDGER_BEGIN LEDGER_LOCK);
         if (status == STATUS_OK)
-            status = look(pg, ledger, &found, error);
+            status = ledger_look(pg, ledger, &found, error);
         if (status == STATUS_OK && !is_whole(ledger, &found))
             status = make_tables(pg, ledger, &found, error);
         if (status == STATUS_OK)
@@ -291,7 +298,7 @@ enum status ledger_register(struct pg *pg, const struct ledger *ledger, uint32_t
         literals[i] = pg_literal(texts[i]);
     /* READ COMMITTED: the SELECT sees what a faster process has committed while the INSERT waited for it. */
     sql_add(&sql, "%sINSERT INTO %s (job, table_oid, table_name, source, lo, hi, fingerprint, layout, version)",
-            begin_sql, ledger->job_table);
+            LEDGER_BEGIN, ledger->job_table);
     sql_add(&sql,
             " VALUES ('%s', %u, %s, %s, '%" PRId64 "', '%" PRId64 "', %s, %s, %d) ON CONFLICT (job) DO NOTHING; COMMIT",
             ledger->job, table_oid, literals[0], literals[1], window.lo, window.hi, literals[2], literals[3],
@@ -334,108 +341,8 @@ enum status ledger_finish(struct pg *pg, const struct ledger *ledger, struct err
 {
     enum status status =
         pg_runf(pg, NULL, error, "%sUPDATE %s SET finished = now() WHERE job = '%s' AND finished IS NULL; COMMIT",
-                begin_sql, ledger->job_table, ledger->job);
+                LEDGER_BEGIN, ledger->job_table, ledger->job);
 
-    if (status != STATUS_OK)
-        pg_rollback(pg);
-    return status;
-}
-
-/* Tables without jobs go, if they are ours; so does the schema, if it is the one that we make and nobody put anything
- * else there. */
-static enum status drop_empty(struct pg *pg, const struct ledger *ledger, bool rejects, struct error *error)
-{
-    struct sql sql = {0};
-    char *empty = NULL;
-    enum status status;
-
-    sql_add(&sql, "SELECT 1 WHERE NOT EXISTS (SELECT FROM %s) AND NOT EXISTS (SELECT FROM %s)", ledger->job_table,
-            ledger->piece_table);
-    if (rejects)
-        sql_add(&sql, " AND NOT EXISTS (SELECT FROM %s)", ledger->reject_table);
-    sql_add(
-        &sql,
-        " AND (SELECT bool_and(pg_has_role(c.relowner, 'USAGE')) FROM pg_catalog.pg_class c"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relname IN ('job', 'piece', 'reject') AND "
-        "n.nspname = ");
-    sql_add_literal(&sql, ledger->schema);
-    sql_add(&sql, ")");
-    status = pg_value(pg, sql.text, &empty, error);
-    sql_reset(&sql);
-    if (status != STATUS_OK || empty == NULL)
-        return status;
-    free(empty);
-    sql_add(&sql, "DROP TABLE %s, %s%s%s", ledger->job_table, ledger->piece_table, rejects ? ", " : "",
-            rejects ? ledger->reject_table : "");
-    if (strcmp(ledger->schema, OWN_SCHEMA) == 0)
-        sql_add(&sql,
-                "; DO $$ BEGIN DROP SCHEMA %s;"
-                " EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN NULL; END $$",
-                OWN_SCHEMA);
-    status = pg_run(pg, sql.text, NULL, error);
-    sql_reset(&sql);
-    return status;
-}
-
-/* By name too: a table that was dropped and made again has another oid, and its old jobs are of no use. */
-static void add_mine(struct sql *sql, const struct ledger *ledger, const struct table *table, bool all, bool rejects)
-{
-    sql_add(sql, "WITH mine AS (SELECT job, %s OR (finished IS NOT NULL", all ? "true" : "false");
-    if (rejects)
-        sql_add(sql, " AND NOT EXISTS (SELECT FROM %s r WHERE r.job = j.job AND replayed IS NULL)",
-                ledger->reject_table);
-    sql_add(sql, ") AS goes FROM %s j WHERE table_oid = %u OR table_name = ", ledger->job_table, table->oid);
-    sql_add_literal(sql, table->sql);
-    sql_add(sql, "),");
-    if (rejects)
-        sql_add(sql,
-                " o AS (SELECT count(*) AS open FROM %s WHERE replayed IS NULL AND job IN (SELECT job FROM mine)),"
-                " r AS (DELETE FROM %s WHERE job IN (SELECT job FROM mine WHERE goes)),",
-                ledger->reject_table, ledger->reject_table);
-}
-
-static enum status forget(struct pg *pg, const struct ledger *ledger, const struct table *table, bool all, bool rejects,
-                          struct ledger_cleaning *cleaning, struct error *error)
-{
-    struct sql sql = {0};
-    PGresult *result = NULL;
-    enum status status;
-
-    add_mine(&sql, ledger, table, all, rejects);
-    sql_add(&sql, " p AS (DELETE FROM %s WHERE job IN (SELECT job FROM mine WHERE goes)),", ledger->piece_table);
-    sql_add(&sql, " j AS (DELETE FROM %s WHERE job IN (SELECT job FROM mine WHERE goes))", ledger->job_table);
-    sql_add(&sql, " SELECT count(*) FILTER (WHERE goes), count(*) FILTER (WHERE NOT goes), %s FROM mine",
-            rejects ? "(SELECT open FROM o)" : "0");
-    status = pg_run(pg, sql.text, &result, error);
-    sql_reset(&sql);
-    if (status != STATUS_OK)
-        return status;
-    cleaning->forgotten = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
-    cleaning->kept = strtoll(PQgetvalue(result, 0, 1), NULL, 10);
-    cleaning->rejects = strtoll(PQgetvalue(result, 0, 2), NULL, 10);
-    PQclear(result);
-    return STATUS_OK;
-}
-
-enum status ledger_clean(struct pg *pg, const struct ledger *ledger, const struct table *table, bool all,
-                         struct ledger_cleaning *cleaning, struct error *error)
-{
-    struct look found = {0};
-    enum status status = look(pg, ledger, &found, error);
-
-    *cleaning = (struct ledger_cleaning){0};
-    if (status != STATUS_OK || !found.tables)
-        return status;
-    /* The lock on the tables keeps others from registering between the look and the drop. */
-    status = pg_runf(pg, NULL, error, "%s%s; LOCK TABLE %s, %s%s%s IN SHARE ROW EXCLUSIVE MODE", begin_sql, LEDGER_LOCK,
-                     ledger->job_table, ledger->piece_table, found.rejects ? ", " : "",
-                     found.rejects ? ledger->reject_table : "");
-    if (status == STATUS_OK)
-        status = forget(pg, ledger, table, all, found.rejects, cleaning, error);
-    if (status == STATUS_OK)
-        status = drop_empty(pg, ledger, found.rejects, error);
-    if (status == STATUS_OK)
-        status = pg_run(pg, "COMMIT", NULL, error);
     if (status != STATUS_OK)
         pg_rollback(pg);
     return status;

@@ -61,6 +61,9 @@ const struct table_column *table_find_column(const struct table *table, const ch
 /* Reads cells again (chunks that were made meanwhile). */
 MUST_CHECK enum status table_refresh_cells(struct pg *pg, struct table *table, struct error *error);
 
+/* Whether the cell has no chunk yet, or one without a block, as the cells were read. */
+bool table_cell_is_empty(const struct table *table, struct range cell);
+
 /* Adds `"time" >= '…' AND "time" < '…'`, leaving unbounded sides out; "true" if both are. */
 void table_add_where(struct sql *sql, const struct table *table, struct range range);
 

@@ -195,6 +195,21 @@ enum status table_refresh_cells(struct pg *pg, struct table *table, struct error
     return status;
 }
 
+bool table_cell_is_empty(const struct table *table, struct range cell)
+{
+    size_t low = 0, high = table->cell_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+
+        if (table->cells[middle].lo < cell.lo)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low == table->cell_count || table->cells[low].lo != cell.lo || table->cell_bytes[low] == 0;
+}
+
 /* What an integer column can hold; a literal beyond it would be an error instead of a condition. */
 static struct range type_limits(enum time_type type)
 {

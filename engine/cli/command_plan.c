@@ -102,6 +102,30 @@ static void print_tasks(const struct job *job)
         printf("          … and %zu more\n", job->task_count - RANGES_SHOWN);
 }
 
+/* Chunks that are new, or without a block, are built. A stream's ranges are known when they come. */
+static void print_strategy(const struct job *job)
+{
+    const struct build_plan *build = &job->build;
+    size_t fit = 0;
+
+    if (job->options->strategy == STRATEGY_APPEND || build->count == 0) {
+        printf("strategy  append: rows are copied into the table as it is\n");
+        if (build->why != NULL)
+            printf("          not built: %s\n", build->why);
+        return;
+    }
+    for (int i = 0; i < build->count; i++)
+        printf("%s %s\n", i == 0 ? "strategy  build:" : "          or:", build->ways[i]->text);
+    for (size_t i = 0; i < job->task_count; i++)
+        fit += table_cell_is_empty(&job->table, job->tasks[i].place.cell);
+    if (job->kind != SOURCE_STREAM)
+        printf("          for %zu of %zu ranges; those in chunks that have rows are appended\n", fit, job->task_count);
+    else
+        printf("          for chunks that are new or empty; others are appended\n");
+    if (build->why != NULL)
+        printf("          not: %s\n", build->why);
+}
+
 static void print_progress(const struct job *job)
 {
     char count[NUMBER_TEXT_MAX];
@@ -176,6 +200,8 @@ enum status command_plan(const struct options *options, struct error *error)
             print_tasks(job);
             print_warnings(job);
         }
+        if (!job->finished)
+            print_strategy(job);
         if (!job->finished)
             status = print_overlap(job, error);
         if (status == STATUS_OK && options->on_conflict == ON_CONFLICT_SKIP)

@@ -17,6 +17,9 @@
 #include "engine/log.h"
 #include "engine/retry.h"
 
+/* A chunk of fewer rows has its indexes sooner by appending them: see bench/README.md. */
+#define BUILD_ROWS_MIN 5000
+
 struct run {
     struct job job;
     struct stats stats;
@@ -157,6 +160,7 @@ static enum status run_register(struct run *run, struct error *error)
     char *kept = NULL;
     enum status status;
 
+    job->ledger.builds = job->build.count > 0;
     status = ledger_prepare(job->target, &job->ledger, error);
     if (status == STATUS_OK && !job->resumed)
         status = run_check_rivals(run, error);
@@ -436,6 +440,39 @@ static enum status run_close(struct run *run, enum status status, struct error *
     return status;
 }
 
+/* What earlier runs have begun is finished, however this one is to load. */
+static enum status run_prepare_builds(struct run *run, struct error *error)
+{
+    struct job *job = &run->job;
+    int64_t rows_min = job->options->strategy == STRATEGY_BUILD ? 0 : BUILD_ROWS_MIN;
+    bool exists = job->build.count > 0;
+    size_t open = 0;
+    enum status status = STATUS_OK;
+
+    if (!exists)
+        status = ledger_has_builds(job->target, &job->ledger, &exists, error);
+    if (status != STATUS_OK || !exists)
+        return status;
+    status = builds_create(&job->build, rows_min, run->stop, &run->append.builds, error);
+    if (status == STATUS_OK)
+        status = builds_load(run->append.builds, job->target, &job->ledger, &open, error);
+    if (status == STATUS_OK && open > 0)
+        log_line(LOG_NOTICE, "%zu chunk%s of %s that an earlier run has begun to build will be completed", open,
+                 open == 1 ? "" : "s", job->table.sql);
+    return status;
+}
+
+static void run_tell_builds(const struct run *run, enum status status)
+{
+    size_t open = run->append.builds != NULL ? builds_open(run->append.builds) : 0;
+
+    if (open > 0 && status != STATUS_OK)
+        log_line(LOG_WARNING,
+                 "%zu chunk%s of %s %s without %s until the job is resumed (or forgotten by hyperfill clean)", open,
+                 open == 1 ? "" : "s", run->job.table.sql, open == 1 ? "stays" : "stay",
+                 open == 1 ? "its indexes" : "their indexes");
+}
+
 static enum status run_load(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
@@ -464,13 +501,17 @@ static enum status run_load(struct run *run, struct error *error)
     };
     job_rejects_target(job, &run->rejects, &run->append);
     status = append_target_init(&run->append, error);
+    if (status == STATUS_OK)
+        status = run_prepare_builds(run, error);
     if (status == STATUS_OK) {
         /* Sessions have connections of their own; this one would only sit there idle for hours. */
         pg_disconnect(job->target);
         if (job->kind == SOURCE_POSTGRES)
             pg_disconnect(job->source);
         status = run_pipeline(run, error);
+        run_tell_builds(run, status);
     }
+    builds_free(run->append.builds);
     append_target_reset(&run->append);
     return run_close(run, status, error);
 }

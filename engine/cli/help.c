@@ -23,12 +23,14 @@ static const char *const order_choices[] = {"newest", "oldest", NULL};
 static const char *const overlap_choices[] = {"error", "replace", "keep", NULL};
 static const char *const bad_row_choices[] = {"stop", "reject", NULL};
 static const char *const on_conflict_choices[] = {"error", "skip", NULL};
+static const char *const strategy_choices[] = {"auto", "append", "build", NULL};
 static const char *const dialect_choices[] = {"server", "sniff", NULL};
 static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
 
 _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) == sizeof(unsigned) &&
                    sizeof(enum bad_row) == sizeof(unsigned) && sizeof(enum progress_mode) == sizeof(unsigned) &&
-                   sizeof(enum dialect_mode) == sizeof(unsigned) && sizeof(enum on_conflict) == sizeof(unsigned),
+                   sizeof(enum dialect_mode) == sizeof(unsigned) && sizeof(enum on_conflict) == sizeof(unsigned) &&
+                   sizeof(enum strategy) == sizeof(unsigned),
                "choices are stored as unsigned");
 
 /* clang-format off */
@@ -54,6 +56,10 @@ const struct option_entry option_table[] = {
     {"on-conflict", "WHAT", JOB, 0, GROUP_JOB, OPTION_CHOICE, AT(on_conflict), .choices = on_conflict_choices,
      .help = "what to do with a row whose unique key the target has already: error, or skip, which leaves it out and "
              "counts it, and without --overlap means --overlap keep", .default_text = "error"},
+    {"strategy", "HOW", JOB, 0, GROUP_JOB, OPTION_CHOICE, AT(strategy), .choices = strategy_choices,
+     .help = "how rows get into chunks: append copies them into the table as it is; build loads chunks that are new or "
+             "empty without their indexes and makes these when the rows are in; auto builds where that is possible "
+             "(plan says where, and why not)", .default_text = "auto"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint"},
     {"ledger-schema", "NAME", JOB | CLEAN, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),

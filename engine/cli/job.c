@@ -16,6 +16,8 @@
 #define MEMORY_PER_THREAD (INT64_C(1) << 20)
 /* A writer reads what was spilled into a block of its own. */
 #define MEMORY_PER_SPILL_READER (INT64_C(256) << 10)
+/* Inputs that follow each other in time have a depth of about one. */
+#define ALONE_DEPTH_MAX 1.5
 
 static void setting_add(struct pg_setting *settings, const char *name, const char *value)
 {
@@ -152,6 +154,22 @@ static enum source_kind source_kind(const struct options *options)
     return pg_is_conninfo(options->source) && options->sources.count == 1 ? SOURCE_POSTGRES : SOURCE_STREAM;
 }
 
+static enum status job_probe_build(struct job *job, struct error *error)
+{
+    static const enum build_rule rules[] = {
+        [STRATEGY_AUTO] = BUILD_RULE_AUTO,
+        [STRATEGY_APPEND] = BUILD_RULE_NEVER,
+        [STRATEGY_BUILD] = BUILD_RULE_ALWAYS,
+    };
+    struct build_wish wish = {
+        .rule = rules[job->options->strategy],
+        .reject = job->options->on_bad_row == BAD_ROW_REJECT,
+        .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
+    };
+
+    return build_probe(job->target, &job->table, &wish, &job->build, error);
+}
+
 enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error)
 {
     enum status status;
@@ -185,6 +203,8 @@ enum status job_open(struct job *job, const struct options *options, struct stop
     if (status == STATUS_OK)
         status = job_columns(job, error);
     if (status == STATUS_OK)
+        status = job_probe_build(job, error);
+    if (status == STATUS_OK)
         status = job_fingerprint(job, error);
     if (status == STATUS_OK)
         status = job_read_ledger(job, error);
@@ -207,6 +227,7 @@ void job_close(struct job *job)
     free(job->tasks);
     free(job->timezone_setting);
     layout_free(job->layout);
+    build_plan_reset(&job->build);
     ledger_reset(&job->ledger);
     table_reset(&job->table);
     table_reset(&job->source_table);
@@ -259,8 +280,10 @@ static enum status job_take_marks(struct job *job, struct error *error)
 /* All inputs share the layout. */
 void job_share_layout(struct job *job)
 {
-    for (size_t i = 0; job_reads_csv(job) && i < job->input_count; i++)
+    for (size_t i = 0; job_reads_csv(job) && i < job->input_count; i++) {
         job->set.sources[i].layout = job->layout;
+        job->set.sources[i].alone = job->input_count == 1 || (job->depth > 0 && job->depth < ALONE_DEPTH_MAX);
+    }
 }
 
 enum status job_read_ledger(struct job *job, struct error *error)

@@ -81,6 +81,8 @@ struct job {
     int64_t rows_before, bytes_before, conflicts_before;
     int64_t source_last;           /* newest time seen in the source; INT64_MIN: unknown */
     struct stream_sample sample;   /* of all inputs together */
+    double depth;                  /* how many inputs have rows of the same time, on the average; 0: unknown */
+    struct build_plan build;       /* how chunks may be built */
     struct overlap_report overlap; /* rows of others inside ranges that are not committed yet */
 };
 

@@ -96,9 +96,8 @@ static void sample_join(struct stream_sample *all, const struct stream_sample *o
     all->bytes_looked_at += one->bytes_looked_at;
 }
 
-/* A look at the first input, the last, and some between. *depth: how many have rows of the same time, on the average.
- */
-static enum status sample_inputs(struct job *job, double *depth, struct error *error)
+/* A look at the first input, the last, and some between. */
+static enum status sample_inputs(struct job *job, struct error *error)
 {
     size_t looks = job->input_count < SAMPLED_INPUTS_MAX ? job->input_count : SAMPLED_INPUTS_MAX;
     struct stream_sample all = {0};
@@ -120,17 +119,17 @@ static enum status sample_inputs(struct job *job, double *depth, struct error *e
         bytes = bytes < 0 || job->set.sources[i].size < 0 ? -1 : bytes + job->set.sources[i].size;
     all.input_bytes = bytes;
     job->sample = all;
-    *depth = 1;
+    job->depth = 1;
     if (all.records > 0 && all.max_time > all.min_time)
-        *depth = spans / (double)looks * (double)job->input_count / ((double)all.max_time - (double)all.min_time);
+        job->depth = spans / (double)looks * (double)job->input_count / ((double)all.max_time - (double)all.min_time);
     return status;
 }
 
 static enum status stream_density(struct job *job, double *density, int64_t *wanted, struct error *error)
 {
     struct stream_sample *sample = &job->sample;
-    double span, depth;
-    enum status status = sample_inputs(job, &depth, error);
+    enum status status = sample_inputs(job, error);
+    double span;
 
     *density = 0;
     *wanted = job->options->memory_bytes / ((int64_t)job->options->jobs * STREAM_RANGES_IN_MEMORY);
@@ -148,8 +147,8 @@ static enum status stream_density(struct job *job, double *density, int64_t *wan
     if (!sample->ordered && *density > 0 && sample->input_bytes / *wanted > STREAM_BUCKETS_MAX)
         *wanted = sample->input_bytes / STREAM_BUCKETS_MAX;
     /* A piece has rows of one input: where many share the time, longer ranges keep it from being small. */
-    if (depth > 1)
-        *wanted = (int64_t)((double)*wanted * depth);
+    if (job->depth > 1)
+        *wanted = (int64_t)((double)*wanted * job->depth);
     return STATUS_OK;
 }
 

@@ -116,6 +116,23 @@ int64_t pipeline_queued_blocks(struct pipeline *pipeline)
     return 0;
 }
 
+enum status pipeline_cell_opened(struct pipeline *pipeline, int64_t cell_lo, struct error *error)
+{
+    (void)pipeline, (void)cell_lo, (void)error;
+    return STATUS_OK;
+}
+
+void pipeline_cell_closed(struct pipeline *pipeline, int64_t cell_lo)
+{
+    (void)pipeline, (void)cell_lo;
+}
+
+bool pipeline_cell_busy(struct pipeline *pipeline, const struct piece *piece)
+{
+    (void)pipeline, (void)piece;
+    return false;
+}
+
 bool pipeline_range_busy(struct pipeline *pipeline, int64_t lo)
 {
     (void)lo;

@@ -120,6 +120,17 @@ int64_t pipeline_queued_blocks(struct pipeline *pipeline)
     return blocks;
 }
 
+enum status pipeline_cell_opened(struct pipeline *pipeline, int64_t cell_lo, struct error *error)
+{
+    (void)pipeline, (void)cell_lo, (void)error;
+    return STATUS_OK;
+}
+
+void pipeline_cell_closed(struct pipeline *pipeline, int64_t cell_lo)
+{
+    (void)pipeline, (void)cell_lo;
+}
+
 bool pipeline_range_busy(struct pipeline *pipeline, int64_t lo)
 {
     bool busy = false;

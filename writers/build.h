@@ -1,0 +1,136 @@
+/*
+ * Strategy `build`: a new or empty chunk is loaded without the indexes that would be kept up row by row, and gets them
+ * once, sorted, when its rows are there.
+ *
+ *     first piece of a cell ─► does a way suit it? ── no ──► append
+ *          │ yes                                             (COPY through the table itself)
+ *          ├─ the piece has all rows of the cell, and the way loads aside:  all in the piece's transaction
+ *          └─ else:   begin ─► pieces, any number of writers ─► publish        three kinds of transactions
+ *
+ * Between begin and publish the cell has a row in the ledger's table `build`; it is what a later run, or `clean`, goes
+ * by. A piece holds a share lock on that row while it is written; publishing deletes the row, and so waits for the
+ * pieces under way; a piece that finds no row any more goes through the table itself. So it never matters whether the
+ * guess that a cell is complete was right, nor which process made it.
+ *
+ * A way is how a cell is built: see struct build_way. Which ways a table allows, and why not the others, is found out
+ * once (build_probe); whether one suits a cell, when its first piece comes.
+ */
+#pragma once
+
+#include "engine/pipeline.h"
+#include "writers/ledger.h"
+
+struct append_session;
+struct build_way;
+
+enum build_state {
+    BUILD_UNDECIDED,
+    BUILD_DECIDING,   /* some writer finds out; the others wait */
+    BUILD_NONE,       /* through the table itself: no way suits it, or it is published */
+    BUILD_WHOLE,      /* some writer loads all of it in one transaction; the others wait */
+    BUILD_OPEN,       /* begun */
+    BUILD_PUBLISHING, /* some writer publishes it */
+};
+
+/* One cell. State is guarded by the mutex of its builds; all else is fixed while it is BUILD_OPEN. */
+struct build {
+    struct range cell;
+    enum build_state state;
+    const struct build_way *way;
+    char *relation; /* where COPY puts rows, quoted; NULL: the table itself */
+    char *name;     /* the same as contexts of errors have it, unquoted; NULL: the table's */
+    char *data;     /* the way's own, kept in the ledger */
+};
+
+struct build_facts;
+struct build_wish;
+
+struct build_way {
+    const char *name; /* as the ledger has it; never changed */
+    const char *text; /* for people */
+    bool aside;       /* rows go into a table that nobody sees before it is published */
+    /* Of the whole table: whether the way is one for its kind, and what is in its way then; NULL: nothing. */
+    bool (*concerns)(const struct build_facts *facts);
+    const char *(*refuses)(const struct build_facts *facts, const struct build_wish *wish);
+    /*
+     * Whether the cell is new or empty, and of a kind that can be built so. Reads only, outside transactions. The chunk
+     * of a way that is not `aside` has been made ahead.
+     */
+    enum status (*suits)(struct append_session *session, struct range cell, bool *suits, struct error *error);
+    /* Both in a transaction. begin sets relation, name and data; *worth false: nothing is gained, nothing was done. */
+    enum status (*begin)(struct append_session *session, struct build *build, bool *worth, struct error *error);
+    enum status (*publish)(struct append_session *session, struct build *build, struct error *error);
+    /* In a transaction: the job is forgotten. Leaves no table of ours and nothing without its indexes. */
+    enum status (*abandon)(struct pg *pg, const struct build *build, struct error *error);
+};
+
+/* All of them in the order of preference, ended by NULL. */
+extern const struct build_way *const build_ways[];
+
+/* By its name in the ledger; NULL: no such. */
+const struct build_way *build_way_named(const char *name);
+
+enum build_rule { BUILD_RULE_AUTO, BUILD_RULE_NEVER, BUILD_RULE_ALWAYS };
+
+#define BUILD_WAYS_MAX 8
+
+/* What a table allows. `why` says in a line why not the faster ones, or why none. */
+struct build_plan {
+    const struct build_way *ways[BUILD_WAYS_MAX]; /* in the order of preference */
+    int count;
+    char *why;
+};
+
+/* What is to be loaded how, as far as ways depend on it. */
+struct build_wish {
+    enum build_rule rule;
+    bool reject; /* bad rows are told apart */
+    bool skip_conflicts;
+};
+
+/* Looks at the table; STATUS_USAGE where --strategy build was asked for and no way is possible. */
+MUST_CHECK enum status build_probe(struct pg *pg, const struct table *table, const struct build_wish *wish,
+                                   struct build_plan *plan, struct error *error);
+void build_plan_reset(struct build_plan *plan);
+
+/* All cells of a job; shared by its writers. */
+struct builds;
+
+/* `plan` is borrowed. `rows_min`: a cell that is known to get fewer is appended. */
+MUST_CHECK enum status builds_create(const struct build_plan *plan, int64_t rows_min, struct stop *stop,
+                                     struct builds **builds, struct error *error);
+void builds_free(struct builds *builds);
+
+/* Takes over what earlier runs of the job have begun. *count: how many are open. */
+MUST_CHECK enum status builds_load(struct builds *builds, struct pg *pg, const struct ledger *ledger, size_t *count,
+                                   struct error *error);
+
+/* How many are open now: begun and not published. */
+size_t builds_open(struct builds *builds);
+
+/*
+ * For a piece that is about to be written: sets session->build, or leaves it NULL where the piece goes through the
+ * table itself. Waits while another writer decides about the cell or loads all of it. `first` is the first text of the
+ * piece as COPY gets it, for making a chunk ahead; where it is empty nothing new is begun. No transaction is open.
+ */
+MUST_CHECK enum status build_join(struct append_session *session, struct piece *piece, const struct span *first,
+                                  struct error *error);
+
+/* In the piece's transaction, before its rows: they go where they belong from now on (session->entered). */
+MUST_CHECK enum status build_enter(struct append_session *session, struct error *error);
+
+/* In the piece's transaction, behind its rows. */
+MUST_CHECK enum status build_exit(struct append_session *session, struct error *error);
+
+/*
+ * After the transaction, whatever became of it; session->build is NULL then. Publishes the cell if it is complete now,
+ * as far as known. That this fails is no failure of the piece: build_finish tries again.
+ */
+void build_leave(struct append_session *session, struct piece *piece, bool committed);
+
+/* Publishes what is open, one cell after the other, until no writer has one left. */
+MUST_CHECK enum status build_finish(struct append_session *session, struct error *error);
+
+/* `clean`: what unfinished jobs of the table have begun is undone; in the transaction that forgets them. */
+MUST_CHECK enum status build_abandon_all(struct pg *pg, const struct ledger *ledger, const char *jobs_sql,
+                                         int64_t *count, struct error *error);

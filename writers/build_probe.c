@@ -1,0 +1,101 @@
+/* What a table allows: which ways to build its chunks, and why not the others. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "writers/build_private.h"
+
+/* Own triggers of TimescaleDB do not count. */
+static const char facts_sql[] =
+    "SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') AS owner, c.relrowsecurity AS row_security,"
+    " (SELECT count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND NOT i.indisunique AND NOT "
+    "i.indisexclusion"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint r WHERE r.conindid = i.indexrelid)) AS indexes,"
+    " (SELECT count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion))"
+    " AS unique_indexes,"
+    " (SELECT count(*) FROM pg_catalog.pg_constraint r WHERE r.conrelid = c.oid AND r.contype = 'f') AS foreign_keys,"
+    " (SELECT count(*) FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
+    " JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace WHERE t.tgrelid = c.oid AND NOT t.tgisinternal"
+    " AND s.nspname NOT IN ('_timescaledb_internal', '_timescaledb_functions')) AS triggers"
+    " FROM pg_catalog.pg_class c WHERE c.oid = %u";
+
+static enum status read_facts(struct pg *pg, const struct table *table, struct build_facts *facts, struct error *error)
+{
+    PGresult *result = NULL;
+    enum status status = pg_runf(pg, &result, error, facts_sql, table->oid);
+
+    if (status != STATUS_OK)
+        return status;
+    *facts = (struct build_facts){
+        .table = table,
+        .owner = target_flag(result, 0, "owner"),
+        .row_security = target_flag(result, 0, "row_security"),
+        .indexes = target_number(result, 0, "indexes"),
+        .unique_indexes = target_number(result, 0, "unique_indexes"),
+        .foreign_keys = target_number(result, 0, "foreign_keys"),
+        .triggers = target_number(result, 0, "triggers"),
+    };
+    PQclear(result);
+    if (table->timescaledb != NULL)
+        sscanf(table->timescaledb, "%d.%d", &facts->timescaledb_major, &facts->timescaledb_minor);
+    return STATUS_OK;
+}
+
+bool build_since(const struct build_facts *facts, int major, int minor)
+{
+    return facts->timescaledb_major > major || (facts->timescaledb_major == major && facts->timescaledb_minor >= minor);
+}
+
+/* What is in the way of every way. */
+static const char *refuse_all(const struct build_facts *facts, const struct build_wish *wish)
+{
+    if (wish->skip_conflicts)
+        return "--on-conflict skip needs the table's own indexes for each row";
+    if (!facts->owner)
+        return "only the owner of the table may make and drop what its chunks consist of";
+    if (facts->table->kind == TABLE_PLAIN)
+        return "a plain table has no chunks";
+    return NULL;
+}
+
+static void offer(struct build_plan *plan, const struct build_way *way, const char *refusal, struct sql *why)
+{
+    if (refusal == NULL)
+        plan->ways[plan->count++] = way;
+    else
+        sql_add(why, "%s%s: %s", why->size > 0 ? "; " : "", way->name, refusal);
+}
+
+enum status build_probe(struct pg *pg, const struct table *table, const struct build_wish *wish,
+                        struct build_plan *plan, struct error *error)
+{
+    struct build_facts facts;
+    struct sql why = {0};
+    const char *refusal;
+    enum status status;
+
+    *plan = (struct build_plan){0};
+    if (wish->rule == BUILD_RULE_NEVER)
+        return STATUS_OK;
+    status = read_facts(pg, table, &facts, error);
+    if (status != STATUS_OK)
+        return status;
+    refusal = refuse_all(&facts, wish);
+    if (refusal != NULL)
+        sql_add(&why, "%s", refusal);
+    for (size_t i = 0; refusal == NULL && build_ways[i] != NULL; i++)
+        if (build_ways[i]->concerns(&facts))
+            offer(plan, build_ways[i], build_ways[i]->refuses(&facts, wish), &why);
+    plan->why = why.text;
+    if (plan->count == 0 && wish->rule == BUILD_RULE_ALWAYS) {
+        status = error_set(error, STATUS_USAGE, "--strategy build is not possible for %s: %s", table->sql, plan->why);
+        build_plan_reset(plan);
+    }
+    return status;
+}
+
+void build_plan_reset(struct build_plan *plan)
+{
+    free(plan->why);
+    *plan = (struct build_plan){0};
+}
