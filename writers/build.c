@@ -17,7 +17,7 @@ struct builds {
     size_t count, room;
 };
 
-const struct build_way *const build_ways[] = {&build_indexes_way, NULL};
+const struct build_way *const build_ways[] = {&build_indexes_way, &build_table_way, NULL};
 
 const struct build_way *build_way_named(const char *name)
 {
@@ -354,7 +354,7 @@ static enum status publish_claimed(struct append_session *session, struct build 
     set_state(session->target->builds, build, status == STATUS_OK ? BUILD_NONE : BUILD_OPEN);
     if (status != STATUS_OK)
         error_prefix(error, "%s %s, all its rows are in, but not yet %s", table->sql,
-                     table_range_text(table, build->cell, range),
+                     range_is_rejects(build->cell) ? "as a whole" : table_range_text(table, build->cell, range),
                      build->way->aside ? "part of the table" : "its indexes");
     return status;
 }

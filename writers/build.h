@@ -105,6 +105,13 @@ void builds_free(struct builds *builds);
 MUST_CHECK enum status builds_load(struct builds *builds, struct pg *pg, const struct ledger *ledger, size_t *count,
                                    struct error *error);
 
+/*
+ * --defer-indexes: drops the table's own indexes, all but unique ones, to be published with the last cell. *begun
+ * false: that was done before, or there are none. Before builds_load.
+ */
+MUST_CHECK enum status build_defer(struct pg *pg, const struct ledger *ledger, const struct table *table, bool *begun,
+                                   struct error *error);
+
 /* How many are open now: begun and not published. */
 size_t builds_open(struct builds *builds);
 

@@ -28,25 +28,6 @@ static const char join_old[] = "JOIN _timescaledb_catalog.chunk_constraint r ON 
                                " JOIN x ON x.id = r.chunk_id";
 static const char join_new[] = "JOIN x ON x.id = s.chunk_id";
 
-/* The statements that make each index again, with all that belongs to it and that pg_get_indexdef leaves out. */
-static const char collect_sql[] =
-    ", i AS (SELECT c.oid::regclass::text AS chunk, i.indexrelid, format('%I.%I', n.nspname, k.relname) AS name,"
-    " format('SET LOCAL default_tablespace = %L; ', coalesce(t.spcname, ''))"
-    " || regexp_replace(pg_catalog.pg_get_indexdef(i.indexrelid), '^CREATE INDEX', 'CREATE INDEX IF NOT EXISTS')"
-    " || coalesce(format('; COMMENT ON INDEX %I.%I IS %L', n.nspname, k.relname,"
-    " pg_catalog.obj_description(i.indexrelid, 'pg_class')), '')"
-    " || CASE WHEN i.indisclustered THEN format('; ALTER TABLE %s CLUSTER ON %I', c.oid::regclass, k.relname) ELSE ''"
-    " END || coalesce((SELECT string_agg(format('; ALTER INDEX %I.%I ALTER COLUMN %s SET STATISTICS %s', n.nspname,"
-    " k.relname, a.attnum, a.attstattarget), '' ORDER BY a.attnum) FROM pg_catalog.pg_attribute a"
-    " WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0), '') AS statement"
-    " FROM chunk JOIN pg_catalog.pg_class c ON c.oid = chunk.relid JOIN pg_catalog.pg_index i ON i.indrelid = c.oid"
-    " JOIN pg_catalog.pg_class k ON k.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace"
-    " LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = k.reltablespace"
-    " WHERE NOT i.indisunique AND NOT i.indisprimary AND NOT i.indisexclusion AND NOT i.indisreplident AND i.indisvalid"
-    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint r WHERE r.conindid = i.indexrelid))"
-    " SELECT json_agg(json_build_array(chunk, statement) ORDER BY name)::text, string_agg(name, ', ' ORDER BY name) "
-    "FROM i";
-
 static enum status query(struct append_session *session, struct range cell, const char *what, PGresult **result,
                          struct error *error)
 {
@@ -87,61 +68,22 @@ static enum status indexes_suits(struct append_session *session, struct range ce
     return status;
 }
 
-/* Nobody may make or drop an index between the look and the drop. Writers and readers wait until the commit. */
-static enum status lock_chunks(struct append_session *session, struct range cell, struct error *error)
-{
-    PGresult *result = NULL;
-    enum status status =
-        query(session, cell, " SELECT relid::regclass::text FROM chunk ORDER BY relid", &result, error);
-
-    for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++)
-        status =
-            pg_runf(session->pg, NULL, error, "LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE", PQgetvalue(result, i, 0));
-    PQclear(result);
-    return status;
-}
-
 static enum status indexes_begin(struct append_session *session, struct build *build, bool *worth, struct error *error)
 {
     PGresult *result = NULL;
-    /* Whoever waits for this lock holds up all who come after: not for long, then. */
-    enum status status = pg_run(session->pg, "SET LOCAL lock_timeout = '1s'", NULL, error);
+    enum status status =
+        query(session, build->cell, " SELECT array_agg(relid ORDER BY relid)::text FROM chunk", &result, error);
 
-    if (status == STATUS_OK)
-        status = lock_chunks(session, build->cell, error);
-    if (status == STATUS_OK)
-        status = query(session, build->cell, collect_sql, &result, error);
-    *worth = status == STATUS_OK && !PQgetisnull(result, 0, 0);
-    if (*worth) {
-        build->data = strdup(PQgetvalue(result, 0, 0));
-        status = build->data == NULL ? error_set(error, STATUS_SYSTEM, "out of memory")
-                                     : pg_runf(session->pg, NULL, error, "DROP INDEX %s", PQgetvalue(result, 0, 1));
-    }
+    if (status == STATUS_OK && !PQgetisnull(result, 0, 0))
+        status = build_drop_indexes(session->pg, PQgetvalue(result, 0, 0), &build->data, error);
     PQclear(result);
-    return status;
-}
-
-/* A chunk that was dropped meanwhile needs none. */
-static enum status make_again(struct pg *pg, const struct build *build, struct error *error)
-{
-    PGresult *result = NULL;
-    struct sql sql = {0};
-    enum status status;
-
-    sql_add(&sql, "SELECT e->>1 FROM json_array_elements(");
-    sql_add_literal(&sql, build->data);
-    sql_add(&sql, "::json) e WHERE pg_catalog.to_regclass(e->>0) IS NOT NULL");
-    status = pg_run(pg, sql.text, &result, error);
-    sql_reset(&sql);
-    for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++)
-        status = pg_run(pg, PQgetvalue(result, i, 0), NULL, error);
-    PQclear(result);
+    *worth = build->data != NULL;
     return status;
 }
 
 static enum status indexes_publish(struct append_session *session, struct build *build, struct error *error)
 {
-    return make_again(session->pg, build, error);
+    return build_make_indexes(session->pg, build, error);
 }
 
 static bool indexes_concerns(const struct build_facts *facts)
@@ -165,5 +107,5 @@ const struct build_way build_indexes_way = {
     .suits = indexes_suits,
     .begin = indexes_begin,
     .publish = indexes_publish,
-    .abandon = make_again,
+    .abandon = build_make_indexes,
 };

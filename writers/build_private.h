@@ -1,5 +1,7 @@
-/* Between the files of strategy `build`: build.c (who does what when), build_ledger.c (its table), build_probe.c (what
- * a table allows), and one file a way. */
+/*
+ * Between the files of strategy `build`: build.c (who does what when), build_ledger.c (its table), build_probe.c (what
+ * a table allows), build_statements.c (indexes dropped and made again), and one file a way.
+ */
 #pragma once
 
 #include "writers/append_private.h"
@@ -19,8 +21,20 @@ struct build_facts {
 /* Whether TimescaleDB is of this version or later. */
 bool build_since(const struct build_facts *facts, int major, int minor);
 
+/* --- build_statements.c --- */
+
+/*
+ * In a transaction: drops the indexes of these tables ("{1,2}", oids) that are neither unique nor a constraint's, under
+ * a lock that it waits a second for. *statements makes them again (caller frees); it stays NULL where there are none.
+ */
+MUST_CHECK enum status build_drop_indexes(struct pg *pg, const char *oids, char **statements, struct error *error);
+
+/* Makes them again by build->data; a table that was dropped meanwhile needs none. */
+MUST_CHECK enum status build_make_indexes(struct pg *pg, const struct build *build, struct error *error);
+
 /* --- the ways --- */
 extern const struct build_way build_indexes_way;
+extern const struct build_way build_table_way;
 
 /* --- build_ledger.c; all but the first on rows of the session's job --- */
 

@@ -17,6 +17,7 @@ struct ledger_look {
     bool schema;
     bool tables; /* of jobs and pieces */
     bool rejects, builds;
+    bool may_build; /* this role may read the table of builds */
 };
 
 MUST_CHECK enum status ledger_look(struct pg *pg, const struct ledger *ledger, struct ledger_look *found,

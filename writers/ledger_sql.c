@@ -52,7 +52,9 @@ enum status ledger_look(struct pg *pg, const struct ledger *ledger, struct ledge
         pg, &result, error,
         "SELECT count(*) > 0, count(c.oid) FILTER (WHERE c.relname IN ('job', 'piece')) = 2,"
         " count(c.oid) FILTER (WHERE c.relname = 'reject') = 1,"
-        " count(c.oid) FILTER (WHERE c.relname = 'build') = 1 FROM pg_catalog.pg_namespace n"
+        " count(c.oid) FILTER (WHERE c.relname = 'build') = 1,"
+        " count(c.oid) FILTER (WHERE c.relname = 'build' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+        " AND pg_catalog.has_table_privilege(c.oid, 'SELECT')) = 1 FROM pg_catalog.pg_namespace n"
         " LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
         " AND c.relname IN ('job', 'piece', 'reject', 'build') AND c.relkind IN ('r', 'p') WHERE n.nspname = %s",
         name);
@@ -64,6 +66,7 @@ enum status ledger_look(struct pg *pg, const struct ledger *ledger, struct ledge
     found->tables = PQgetvalue(result, 0, 1)[0] == 't';
     found->rejects = PQgetvalue(result, 0, 2)[0] == 't';
     found->builds = PQgetvalue(result, 0, 3)[0] == 't';
+    found->may_build = PQgetvalue(result, 0, 4)[0] == 't';
     PQclear(result);
     return STATUS_OK;
 }
@@ -91,7 +94,7 @@ enum status ledger_has_builds(struct pg *pg, const struct ledger *ledger, bool *
     struct ledger_look found = {0};
     enum status status = ledger_look(pg, ledger, &found, error);
 
-    *exists = found.tables && found.builds;
+    *exists = found.tables && found.may_build;
     return status;
 }
 

@@ -160,7 +160,7 @@ static enum status run_register(struct run *run, struct error *error)
     char *kept = NULL;
     enum status status;
 
-    job->ledger.builds = job->build.count > 0;
+    job->ledger.builds = job->build.count > 0 || job->options->defer_indexes;
     status = ledger_prepare(job->target, &job->ledger, error);
     if (status == STATUS_OK && !job->resumed)
         status = run_check_rivals(run, error);
@@ -445,18 +445,25 @@ static enum status run_prepare_builds(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
     int64_t rows_min = job->options->strategy == STRATEGY_BUILD ? 0 : BUILD_ROWS_MIN;
-    bool exists = job->build.count > 0;
+    bool exists = job->ledger.builds, begun = false;
     size_t open = 0;
     enum status status = STATUS_OK;
 
-    if (!exists)
+    if (job->options->defer_indexes)
+        status = build_defer(job->target, &job->ledger, &job->table, &begun, error);
+    if (status == STATUS_OK && begun)
+        log_line(LOG_WARNING,
+                 "the indexes of %s are dropped, but unique ones, until the job is complete: queries go without. The "
+                 "job's last step makes them again; should it never get there, so does hyperfill clean --yes",
+                 job->table.sql);
+    if (status == STATUS_OK && !exists)
         status = ledger_has_builds(job->target, &job->ledger, &exists, error);
     if (status != STATUS_OK || !exists)
         return status;
     status = builds_create(&job->build, rows_min, run->stop, &run->append.builds, error);
     if (status == STATUS_OK)
         status = builds_load(run->append.builds, job->target, &job->ledger, &open, error);
-    if (status == STATUS_OK && open > 0)
+    if (status == STATUS_OK && open > (size_t)begun)
         log_line(LOG_NOTICE, "%zu chunk%s of %s that an earlier run has begun to build will be completed", open,
                  open == 1 ? "" : "s", job->table.sql);
     return status;

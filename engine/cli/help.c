@@ -60,6 +60,9 @@ const struct option_entry option_table[] = {
      .help = "how rows get into chunks: append copies them into the table as it is; build loads chunks that are new or "
              "empty without their indexes and makes these when the rows are in; auto builds where that is possible "
              "(plan says where, and why not)", .default_text = "auto"},
+    {"defer-indexes", NULL, JOB, 0, GROUP_JOB, OPTION_ON, AT(defer_indexes),
+     .help = "where no chunk can be built alone (a plain table, TimescaleDB before 2.22): drop the indexes of the whole "
+             "table, but unique ones, and make them again when all rows are in; until then queries go without"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint"},
     {"ledger-schema", "NAME", JOB | CLEAN, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),

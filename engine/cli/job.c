@@ -167,7 +167,20 @@ static enum status job_probe_build(struct job *job, struct error *error)
         .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
     };
 
-    return build_probe(job->target, &job->table, &wish, &job->build, error);
+    enum status status = build_probe(job->target, &job->table, &wish, &job->build, error);
+
+    if (status != STATUS_OK || !job->options->defer_indexes)
+        return status;
+    if (job->table.kind == TABLE_PARTITIONED)
+        return error_set(error, STATUS_USAGE,
+                         "--defer-indexes is not for partitioned tables, whose partitions can be"
+                         " built one by one: --strategy build");
+    if (job->build.count > 0)
+        return error_set(error, STATUS_USAGE,
+                         "--defer-indexes is not needed for %s: its chunks can be built one by one, so that no other"
+                         " chunk is without indexes",
+                         job->table.sql);
+    return STATUS_OK;
 }
 
 enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error)

@@ -279,3 +279,60 @@ def test_summary_is_unchanged(servers, hyperfill):
     target = make_target(servers["ts18"])
     summary = json.loads(run(hyperfill, source, target, "--progress", "json").stdout.strip().rsplit("\n", 1)[-1])
     assert summary["rows"] == 60_000
+
+
+# ---- --defer-indexes: where no chunk can be built alone
+
+
+TABLE_INDEXES = "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'cpu'::regclass ORDER BY 1"
+
+
+@pytest.mark.parametrize("kind", ["pg15", "ts17"])
+def test_deferred_indexes(servers, hyperfill, kind):
+    source = make_source(servers)
+    target = servers[kind].create_database()
+    create_cpu(target, hypertable=kind != "pg15")
+    target.execute(MORE_INDEXES + "; COMMENT ON INDEX cpu_host IS 'by host'")
+    before = target.rows(TABLE_INDEXES)
+    arguments = ("--source", source.conninfo, "--target", target.conninfo, "--table", "cpu", "--until", UNTIL,
+                 "--time-column", "time", "--defer-indexes")
+    result = hyperfill.run("run", *arguments)
+    assert "queries go without" in result.stderr
+    assert target.fingerprint("cpu") == source.fingerprint("cpu")
+    assert target.rows(TABLE_INDEXES) == before
+    assert target.value("SELECT obj_description('cpu_host'::regclass)") == "by host"
+    assert open_builds(target) == 0
+
+
+@pytest.mark.parametrize("target_shape, kind", [(False, "pg15"), (True, "ts17")], ids=["plain", "hypertable"])
+def test_deferred_indexes_and_kills(servers, hyperfill, chance, target_shape, kind):
+    backfill = make_backfill(hyperfill, servers, "postgres", kind, target_shape, rows=200_000)
+    backfill.arguments += ["--defer-indexes"]
+    target = backfill.target
+    target.execute("CREATE INDEX cpu_host ON cpu (hostname, time DESC); CREATE INDEX ON cpu (upper(hostname))")
+    before = target.rows(TABLE_INDEXES)
+    backfill.kill_at_random(chance, 6)
+    assert target.rows(TABLE_INDEXES) == before
+    assert open_builds(target) == 0
+
+
+def test_deferred_indexes_are_back_after_clean(servers, hyperfill, chance):
+    backfill = make_backfill(hyperfill, servers, "postgres", "pg15", False, rows=200_000)
+    backfill.arguments += ["--defer-indexes"]
+    target = backfill.target
+    target.execute("CREATE INDEX cpu_host ON cpu (hostname, time DESC)")
+    before = target.rows(TABLE_INDEXES)
+    process = backfill.start()
+    backfill.wait_for(process, 20_000)
+    process.kill()
+    assert target.rows(TABLE_INDEXES) != before
+    hyperfill.run("clean", "--target", target.conninfo, "--table", "cpu", "--yes")
+    assert target.rows(TABLE_INDEXES) == before
+
+
+def test_deferring_is_refused_where_it_is_not_needed(servers, hyperfill):
+    source = make_source(servers, rows=2000)
+    target = make_target(servers["ts18"])
+    result = hyperfill.run("run", "--source", source.conninfo, "--target", target.conninfo, "--table", "cpu", "--until", UNTIL,
+                           "--defer-indexes", check=USAGE)
+    assert "one by one" in result.stderr
