@@ -58,8 +58,9 @@ static enum status indexes_suits(struct append_session *session, struct range ce
 {
     PGresult *result = NULL;
     enum status status = query(session, cell,
-                               " SELECT coalesce(bool_and(chunk.status = 0 AND pg_catalog.pg_relation_size(relid) = 0),"
-                               " false) FROM chunk",
+                               " SELECT coalesce(bool_and(chunk.status = 0 AND pg_catalog.pg_relation_size(relid) = 0"
+                               " AND pg_catalog.has_schema_privilege(k.relnamespace, 'CREATE')), false) FROM chunk"
+                               " JOIN pg_catalog.pg_class k ON k.oid = relid",
                                &result, error);
 
     if (status == STATUS_OK)
@@ -96,6 +97,9 @@ static const char *indexes_refuses(const struct build_facts *facts, const struct
     (void)wish;
     if (!build_since(facts, 2, 22))
         return "the index of a single chunk can be dropped and made again from TimescaleDB 2.22 on";
+    if (!facts->chunk_schema)
+        return "to make a chunk's index this role needs CREATE on the schema of the chunks, _timescaledb_internal as a"
+               " rule";
     return facts->indexes > 0 ? NULL : "the table has no index but unique ones, which stay as they are";
 }
 

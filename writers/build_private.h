@@ -12,6 +12,7 @@
 struct build_facts {
     const struct table *table;
     bool owner, row_security;
+    bool chunk_schema;      /* the role may create in the schema where a hypertable's chunks are made */
     int64_t indexes;        /* neither unique nor a constraint's */
     int64_t unique_indexes; /* or of exclusion constraints */
     int64_t foreign_keys, triggers;

@@ -19,6 +19,25 @@ static const char facts_sql[] =
     " AND s.nspname NOT IN ('_timescaledb_internal', '_timescaledb_functions')) AS triggers"
     " FROM pg_catalog.pg_class c WHERE c.oid = %u";
 
+static enum status may_create_chunks(struct pg *pg, const struct table *table, bool *may, struct error *error)
+{
+    struct sql sql = {0};
+    char *answer = NULL;
+    enum status status;
+
+    sql_add(&sql, "SELECT pg_catalog.has_schema_privilege(to_jsonb(h)->>'associated_schema_name', 'CREATE')"
+                  " FROM _timescaledb_catalog.hypertable h WHERE (schema_name, table_name) = (");
+    sql_add_literal(&sql, table->schema);
+    sql_add(&sql, ", ");
+    sql_add_literal(&sql, table->name);
+    sql_add(&sql, ")");
+    status = pg_value(pg, sql.text, &answer, error);
+    sql_reset(&sql);
+    *may = answer != NULL && answer[0] == 't';
+    free(answer);
+    return status;
+}
+
 static enum status read_facts(struct pg *pg, const struct table *table, struct build_facts *facts, struct error *error)
 {
     PGresult *result = NULL;
@@ -36,9 +55,11 @@ static enum status read_facts(struct pg *pg, const struct table *table, struct b
         .triggers = target_number(result, 0, "triggers"),
     };
     PQclear(result);
+    if (table->kind == TABLE_HYPERTABLE)
+        status = may_create_chunks(pg, table, &facts->chunk_schema, error);
     if (table->timescaledb != NULL)
         sscanf(table->timescaledb, "%d.%d", &facts->timescaledb_major, &facts->timescaledb_minor);
-    return STATUS_OK;
+    return status;
 }
 
 bool build_since(const struct build_facts *facts, int major, int minor)

@@ -1,4 +1,5 @@
 /* Indexes that are dropped for a while: the statements that make them again, kept as JSON: [[table, statement], …]. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,6 +9,7 @@
  * tables. */
 static const char collect_sql[] =
     "WITH i AS (SELECT c.oid::regclass::text AS chunk, i.indexrelid, format('%%I.%%I', n.nspname, k.relname) AS name,"
+    " CASE WHEN NOT pg_catalog.has_schema_privilege(n.oid, 'CREATE') THEN n.nspname END AS closed,"
     " format('SET LOCAL default_tablespace = %%L; ', coalesce(t.spcname, ''))"
     " || regexp_replace(pg_catalog.pg_get_indexdef(i.indexrelid), '^CREATE INDEX', 'CREATE INDEX IF NOT EXISTS')"
     " || coalesce(format('; COMMENT ON INDEX %%I.%%I IS %%L', n.nspname, k.relname,"
@@ -24,7 +26,7 @@ static const char collect_sql[] =
     " AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint r WHERE r.conindid = i.indexrelid))"
     /* A hypertable's indexes are dropped one by one, or not at all. */
     " SELECT json_agg(json_build_array(chunk, statement) ORDER BY name)::text,"
-    " string_agg('DROP INDEX ' || name, '; ' ORDER BY name) FROM i";
+    " string_agg('DROP INDEX ' || name, '; ' ORDER BY name), min(closed) FROM i";
 
 /* Nobody may make or drop an index between the look and the drop. Writers and readers wait until the commit. */
 static enum status lock_tables(struct pg *pg, const char *oids, struct error *error)
@@ -39,6 +41,14 @@ static enum status lock_tables(struct pg *pg, const char *oids, struct error *er
     return status;
 }
 
+/* What cannot be made again is not dropped. */
+static enum status refuse_schema(const char *schema, struct error *error)
+{
+    snprintf(error->sqlstate, sizeof error->sqlstate, "42501");
+    return error_set(error, STATUS_SERVER,
+                     "to make indexes again once they are dropped this role needs CREATE on schema \"%s\"", schema);
+}
+
 enum status build_drop_indexes(struct pg *pg, const char *oids, char **statements, struct error *error)
 {
     char *literal = pg_literal(oids);
@@ -50,6 +60,8 @@ enum status build_drop_indexes(struct pg *pg, const char *oids, char **statement
         status = lock_tables(pg, literal, error);
     if (status == STATUS_OK)
         status = pg_runf(pg, &result, error, collect_sql, literal);
+    if (status == STATUS_OK && !PQgetisnull(result, 0, 2))
+        status = refuse_schema(PQgetvalue(result, 0, 2), error);
     if (status == STATUS_OK && !PQgetisnull(result, 0, 0)) {
         *statements = strdup(PQgetvalue(result, 0, 0));
         status = *statements == NULL ? error_set(error, STATUS_SYSTEM, "out of memory")

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 
+import psycopg2
 import pytest
 
 from harness import START, Database, cpu_rows, create_cpu, fill_cpu, write_csv
@@ -118,6 +119,42 @@ def test_plan_says_why_not(servers, hyperfill):
     assert "owner" in hyperfill.run("plan", *arguments).stdout
     hyperfill.run("run", *arguments)
     assert target.fingerprint("cpu") == source.fingerprint("cpu")
+
+
+class TenantDatabase(Database):
+    @property
+    def conninfo(self):
+        return super().conninfo + " user=tenant"
+
+    def connect(self):
+        return psycopg2.connect(self.conninfo)
+
+
+def test_owner_who_is_nothing_else(servers, hyperfill, copied):
+    """As on a managed service: the role owns its tables, and is no superuser."""
+    source = make_source(servers)
+    target = servers["ts18"].create_database()
+    name = target.value("SELECT current_database()")
+    target.execute("DROP ROLE IF EXISTS tenant; CREATE ROLE tenant LOGIN")
+    target.execute(f"GRANT CREATE ON DATABASE {name} TO tenant; GRANT CREATE ON SCHEMA public TO tenant")
+    tenant = TenantDatabase(target.server, name)
+    create_cpu(tenant, chunk="2 hours")
+    tenant.execute(MORE_INDEXES)
+    # It may drop the index of a chunk, but not make one: so nothing is dropped.
+    arguments = ("--source", source.conninfo, "--target", tenant.conninfo, "--table", "cpu", "--until", UNTIL)
+    assert "_timescaledb_internal" in hyperfill.run("plan", *arguments).stdout
+    assert "_timescaledb_internal" in run(hyperfill, source, tenant, check=USAGE).stderr
+    hyperfill.run("run", *arguments)
+    assert (tenant.fingerprint("cpu"), tenant.rows(INDEXES)) == copied(source, "ts18")
+    hyperfill.run("clean", "--target", tenant.conninfo, "--table", "cpu")
+    (hyperfill.folder / "hyperfill-cpu.checkpoint").unlink()
+    tenant.execute("SELECT drop_chunks('cpu', older_than => interval '0 days')")
+    # Allowed to, it builds.
+    target.execute("GRANT CREATE ON SCHEMA _timescaledb_internal TO tenant")
+    run(hyperfill, source, tenant)
+    assert (tenant.fingerprint("cpu"), tenant.rows(INDEXES)) == copied(source, "ts18")
+    assert open_builds(tenant) == 0
+    tenant.close()
 
 
 def test_chunks_with_rows_are_appended(servers, hyperfill):
