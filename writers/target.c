@@ -38,7 +38,7 @@ bool target_flag(const PGresult *result, int row, const char *field)
 /* The server and its database. The license is a setting of the extension: unknown means that it is not loaded. */
 static const char server_sql[] =
     "SELECT current_setting('server_encoding') AS encoding, current_database() AS database,"
-    " pg_catalog.pg_is_in_recovery() AS in_recovery,"
+    " pg_catalog.pg_is_in_recovery() AS in_recovery, pg_catalog.pg_backend_pid() AS pid,"
     " (SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'timescaledb') AS timescaledb,"
     " coalesce(current_setting('timescaledb.license', true), '') = 'timescale' AS community,"
     " pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute') AS may_identify";
@@ -55,6 +55,7 @@ static enum status describe_server(struct pg *pg, struct table *table, struct er
     table->server_encoding = target_text(result, 0, "encoding");
     table->database = target_text(result, 0, "database");
     table->in_recovery = target_flag(result, 0, "in_recovery");
+    table->pooled = target_number(result, 0, "pid") != PQbackendPID(pg_conn(pg));
     table->timescaledb = target_text(result, 0, "timescaledb");
     table->community = table->timescaledb != NULL && target_flag(result, 0, "community");
     may_identify = target_flag(result, 0, "may_identify");

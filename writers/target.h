@@ -44,6 +44,7 @@ struct table {
     char *timescaledb;                                    /* version, NULL without the extension */
     bool community;                                       /* its license is timescale */
     bool in_recovery;
+    bool pooled; /* who answers has another process id than who took the connection: a pooler is in between */
 };
 
 /*

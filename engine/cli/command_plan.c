@@ -52,6 +52,9 @@ static void print_sides(const struct job *job)
            kind_text(&job->table), job->table.server_version / 10000);
     if (job->table.timescaledb != NULL)
         printf(", TimescaleDB %s", job->table.timescaledb);
+    if (job->table.pooled)
+        printf("\n          behind a connection pooler, which may lose settings of the session: better connect to the "
+               "server");
     printf("\ntime      \"%s\" %s\n", job->table.time_name, time_type_sql(job->table.time.type));
     print_bounds(job);
     if (job_reads_csv(job))

@@ -486,6 +486,10 @@ static enum status run_load(struct run *run, struct error *error)
     enum status status;
 
     run_tell_checkpoint(run);
+    if (job->table.pooled)
+        log_line(LOG_NOTICE,
+                 "the target is behind a connection pooler, which may lose settings of the session (timeouts):"
+                 " better connect to the server itself");
     run_set_stats(run);
     status = run_rewrite_checkpoint(run, error);
     if (status == STATUS_OK)
