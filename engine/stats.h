@@ -17,6 +17,8 @@ struct stats {
     _Atomic int64_t ranges_done, rows_done, bytes_done, pieces_done;
     _Atomic int64_t conflicts_before, conflicts_done; /* rows that were left out: the target had their keys */
     _Atomic int64_t ranges_failed;
+    _Atomic int64_t builds_open,
+        builds_done; /* chunks begun to be built and not complete, of all runs; built by this one */
     _Atomic int64_t rejects_before, rejects_done; /* rows that were rejected: by earlier runs, by this one */
     _Atomic int64_t bytes_read;   /* taken from the source by this run, including what is skipped on resume */
     _Atomic int64_t input_offset; /* stream sources: how far the input is read, in bytes of the file */

@@ -283,6 +283,8 @@ enum status build_join(struct append_session *session, struct piece *piece, cons
             status = STATUS_OK;
             state = BUILD_NONE;
         }
+        if (state == BUILD_OPEN)
+            stats_add(&pipeline_stats(session->pipeline)->builds_open, 1);
         if (state == BUILD_UNDECIDED || state == BUILD_NONE)
             build_reset(build);
         set_state(builds, build, state);
@@ -352,6 +354,10 @@ static enum status publish_claimed(struct append_session *session, struct build 
     char range[TABLE_RANGE_TEXT_MAX];
 
     set_state(session->target->builds, build, status == STATUS_OK ? BUILD_NONE : BUILD_OPEN);
+    if (status == STATUS_OK) {
+        stats_add(&pipeline_stats(session->pipeline)->builds_open, -1);
+        stats_add(&pipeline_stats(session->pipeline)->builds_done, 1);
+    }
     if (status != STATUS_OK)
         error_prefix(error, "%s %s, all its rows are in, but not yet %s", table->sql,
                      range_is_rejects(build->cell) ? "as a whole" : table_range_text(table, build->cell, range),
@@ -383,6 +389,8 @@ void build_leave(struct append_session *session, struct piece *piece, bool commi
         return;
     if (is_whole(builds, build)) {
         build_reset(build);
+        if (committed)
+            stats_add(&pipeline_stats(session->pipeline)->builds_done, 1);
         set_state(builds, build, committed ? BUILD_NONE : BUILD_UNDECIDED);
         return;
     }

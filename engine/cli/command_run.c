@@ -463,6 +463,7 @@ static enum status run_prepare_builds(struct run *run, struct error *error)
     status = builds_create(&job->build, rows_min, run->stop, &run->append.builds, error);
     if (status == STATUS_OK)
         status = builds_load(run->append.builds, job->target, &job->ledger, &open, error);
+    run->stats.builds_open = (int64_t)open;
     if (status == STATUS_OK && open > (size_t)begun)
         log_line(LOG_NOTICE, "%zu chunk%s of %s that an earlier run has begun to build will be completed", open,
                  open == 1 ? "" : "s", job->table.sql);

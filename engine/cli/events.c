@@ -191,6 +191,7 @@ void event_progress(const struct progress_view *view)
     json_integer(&event.json, "queue_percent", view->queue_percent);
     json_integer(&event.json, "spilled_bytes", view->spilled_bytes);
     json_integer(&event.json, "rejects", view->rejects);
+    json_integer(&event.json, "builds_open", view->builds_open);
     json_integer(&event.json, "retries", view->retries);
     json_integer(&event.json, "readers_active", view->readers_active);
     json_integer(&event.json, "writers_active", view->writers_active);
@@ -236,6 +237,8 @@ void event_summary(const struct progress_job *job, const struct stats *stats, in
     json_integer(&event.json, "ranges_before", stats_get(&stats->ranges_before));
     json_known(&event.json, "ranges_total", stats_get(&stats->ranges_total));
     json_integer(&event.json, "ranges_failed", stats_get(&stats->ranges_failed));
+    json_integer(&event.json, "builds", stats_get(&stats->builds_done));
+    json_integer(&event.json, "builds_open", stats_get(&stats->builds_open));
     json_integer(&event.json, "retries", stats_get(&stats->retries));
     json_integer(&event.json, "packed_raw_bytes", stats_get(&stats->packed_raw_bytes));
     json_integer(&event.json, "packed_bytes", stats_get(&stats->packed_bytes));

@@ -141,6 +141,7 @@ static void view_take(struct progress *progress, struct progress_view *view)
         .spilled_bytes = stats_get(&stats->spilled_bytes),
         .retries = stats_get(&stats->retries),
         .rejects = stats_get(&stats->rejects_before) + stats_get(&stats->rejects_done),
+        .builds_open = stats_get(&stats->builds_open),
         .readers_active = atomic_load(&((struct stats *)stats)->readers_active),
         .writers_active = atomic_load(&((struct stats *)stats)->writers_active),
     };

@@ -19,7 +19,7 @@ struct progress_view {
     int64_t ranges, ranges_total, ranges_failed;
     int queue_percent;
     int64_t spilled_bytes;
-    int64_t retries, rejects;
+    int64_t retries, rejects, builds_open;
     int32_t readers_active, writers_active;
 };
 

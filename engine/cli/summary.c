@@ -132,6 +132,10 @@ const char *progress_line(const struct progress_view *view, const char *table, b
         snprintf(field, sizeof field, "rejects %" PRId64, view->rejects);
         field_append(&line, field);
     }
+    if (view->builds_open > 0) {
+        snprintf(field, sizeof field, "building %" PRId64, view->builds_open);
+        field_append(&line, field);
+    }
     snprintf(field, sizeof field, "retries %" PRId64, view->retries);
     field_append(&line, field);
     text[line.size] = '\0';
@@ -199,6 +203,12 @@ static void ranges_print(const struct stats *stats)
     if (before > 0)
         fprintf(stderr, " (%" PRId64 " in earlier runs)", before);
     fprintf(stderr, ", %" PRId64 " failed\n", stats_get(&stats->ranges_failed));
+    if (stats_get(&stats->builds_done) + stats_get(&stats->builds_open) > 0)
+        fprintf(stderr, "  built    %" PRId64 " chunks, their indexes last", stats_get(&stats->builds_done));
+    if (stats_get(&stats->builds_open) > 0)
+        fprintf(stderr, "; %" PRId64 " still without", stats_get(&stats->builds_open));
+    if (stats_get(&stats->builds_done) + stats_get(&stats->builds_open) > 0)
+        fprintf(stderr, "\n");
     fprintf(stderr, "  retries  %" PRId64 "\n", stats_get(&stats->retries));
 }
 
