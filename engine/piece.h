@@ -35,7 +35,7 @@ struct piece_spec {
     struct input_position open;  /* no record before it is in a bucket that is still open */
     int64_t first_line;          /* line that the marks of its blocks count from */
     int64_t rows_estimate;
-    bool careful; /* addressable: rows of it were found to be bad, so they are written one by one where needed */
+    bool careful; /* addressable: rows of it were found to be bad, so it is written the slow way that tells which */
 };
 
 struct piece; /* its link in queues and lists is private */

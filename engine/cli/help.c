@@ -24,11 +24,12 @@ static const char *const overlap_choices[] = {"error", "replace", "keep", NULL};
 static const char *const bad_row_choices[] = {"stop", "reject", NULL};
 static const char *const on_conflict_choices[] = {"error", "skip", NULL};
 static const char *const dialect_choices[] = {"server", "sniff", NULL};
+static const char *const wire_choices[] = {"auto", "csv", "binary", NULL};
 static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
 
 _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) == sizeof(unsigned) &&
                    sizeof(enum bad_row) == sizeof(unsigned) && sizeof(enum progress_mode) == sizeof(unsigned) &&
-                   sizeof(enum dialect_mode) == sizeof(unsigned) && sizeof(enum on_conflict) == sizeof(unsigned),
+                   sizeof(enum dialect_mode) == sizeof(unsigned) && sizeof(enum wire_mode) == sizeof(unsigned) && sizeof(enum on_conflict) == sizeof(unsigned),
                "choices are stored as unsigned");
 
 /* clang-format off */
@@ -91,6 +92,10 @@ const struct option_entry option_table[] = {
              "small pieces"},
     {"spill-max", "SIZE", JOB, 0, GROUP_SPEED, OPTION_SIZE, AT(spill_max), .min = MEBIBYTE, .max = MEBIBYTE << 24,
      .help = "how large that file may grow", .default_text = "half of the room that is free there"},
+    {"wire", "HOW", JOB, 0, GROUP_SPEED, OPTION_CHOICE, AT(wire), .choices = wire_choices,
+     .help = "how rows go to the target: binary, which costs its server less, for values that are converted exactly as it "
+             "would, others as csv; csv for all; auto is binary where all columns have a conversion, plan says which one "
+             "has none", .default_text = "auto"},
     {"retry-seconds", "N", JOB, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
      .help = "how long to retry when a server or the network fails", .default_text = "300"},
 
