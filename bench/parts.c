@@ -100,8 +100,7 @@ static int transcode_columns(const char *header, struct transcoder_column *colum
 static enum status transcode_all(const char *text, size_t size, int64_t *records, struct error *error)
 {
     static struct transcoder_column columns[COLUMNS_MAX];
-    struct transcoder_spec spec = {
-        .delimiter = ',', .quote = '"', .escape = '"', .null_text = "", .columns = columns};
+    struct transcoder_spec spec = {.delimiter = ',', .quote = '"', .escape = '"', .null_text = "", .columns = columns};
     struct transcoder *transcoder;
     struct transcoder_rows rows = {0};
     int64_t lines, converted_count = 0;

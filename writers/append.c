@@ -444,8 +444,8 @@ static void attempt_reset(struct attempt *attempt)
 }
 
 /*
- * First the fast way. A piece that the server dislikes is written once more: carefully where bad rows are rejected, else
- * as CSV, whose error names line and column.
+ * First the fast way. A piece that the server dislikes is written once more: carefully where bad rows are rejected,
+ * else as CSV, whose error names line and column.
  */
 static enum status append_write(void *opened, struct piece *piece, struct write_result *result, struct error *error)
 {

@@ -34,7 +34,8 @@ struct append_input {
     const void *context;
     /* What COPY gets of each record; NULL: the record as it is. */
     const struct shape *shape;
-    /* For records that are in shape: rows of binary COPY, where it has them; NULL: all go as CSV. See writers/wire.h. */
+    /* For records that are in shape: rows of binary COPY, where it has them; NULL: all go as CSV. See writers/wire.h.
+     */
     const struct transcoder *transcoder;
 };
 

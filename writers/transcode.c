@@ -23,23 +23,12 @@ static const struct {
     const char *base;
     TRANSCODE_VALUE((*value));
 } values[] = {
-    {"bool", transcode_bool},
-    {"int2", transcode_int2},
-    {"int4", transcode_int4},
-    {"int8", transcode_int8},
-    {"float4", transcode_float4},
-    {"float8", transcode_float8},
-    {"numeric", transcode_numeric},
-    {"text", transcode_text},
-    {"varchar", transcode_text},
-    {"bpchar", transcode_text},
-    {"enum", transcode_text},
-    {"json", transcode_text},
-    {"jsonb", transcode_jsonb},
-    {"uuid", transcode_uuid},
-    {"timestamptz", transcode_timestamptz},
-    {"timestamp", transcode_timestamp},
-    {"date", transcode_date},
+    {"bool", transcode_bool},           {"int2", transcode_int2},     {"int4", transcode_int4},
+    {"int8", transcode_int8},           {"float4", transcode_float4}, {"float8", transcode_float8},
+    {"numeric", transcode_numeric},     {"text", transcode_text},     {"varchar", transcode_text},
+    {"bpchar", transcode_text},         {"enum", transcode_text},     {"json", transcode_text},
+    {"jsonb", transcode_jsonb},         {"uuid", transcode_uuid},     {"timestamptz", transcode_timestamptz},
+    {"timestamp", transcode_timestamp}, {"date", transcode_date},
 };
 
 static enum status column_make(const struct transcoder_column *spec, struct column *column, struct error *error)
@@ -235,8 +224,7 @@ enum status transcoder_add(const struct transcoder *transcoder, const char *reco
     /* Servers up to 17 take the second for the end of the data. */
     if (status != STATUS_OK || transcoder->column_count == 0 || (text_size == 2 && memcmp(record, "\\.", 2) == 0))
         return status;
-    end = make_row(transcoder, record, record + text_size, rows->data + rows->size,
-                   rows->data + rows->size + row_room);
+    end = make_row(transcoder, record, record + text_size, rows->data + rows->size, rows->data + rows->size + row_room);
     *converted = end != NULL;
     if (*converted)
         rows->size = (size_t)(end - rows->data);

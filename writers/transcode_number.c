@@ -81,7 +81,7 @@ static bool integer_read(const char *text, size_t size, int64_t least, int64_t *
             return false;
         number = number * 10 + digit;
     }
-    most = (uint64_t)-(least + 1) + negative;
+    most = (uint64_t) - (least + 1) + negative;
     *value = (int64_t)(negative ? 0 - number : number);
     return number <= most;
 }

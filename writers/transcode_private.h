@@ -20,8 +20,7 @@ struct transcode_zone {
     bool given;
     int32_t seconds;
 };
-#define TRANSCODE_VALUE(name)                                                                                          \
-    char *name(const struct transcode_zone *zone, char *at, const char *text, size_t size)
+#define TRANSCODE_VALUE(name) char *name(const struct transcode_zone *zone, char *at, const char *text, size_t size)
 
 TRANSCODE_VALUE(transcode_bool);
 TRANSCODE_VALUE(transcode_int2);

@@ -29,7 +29,8 @@ static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "
 
 _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) == sizeof(unsigned) &&
                    sizeof(enum bad_row) == sizeof(unsigned) && sizeof(enum progress_mode) == sizeof(unsigned) &&
-                   sizeof(enum dialect_mode) == sizeof(unsigned) && sizeof(enum wire_mode) == sizeof(unsigned) && sizeof(enum on_conflict) == sizeof(unsigned),
+                   sizeof(enum dialect_mode) == sizeof(unsigned) && sizeof(enum wire_mode) == sizeof(unsigned) &&
+                   sizeof(enum on_conflict) == sizeof(unsigned),
                "choices are stored as unsigned");
 
 /* clang-format off */

@@ -60,7 +60,7 @@ struct job {
     struct append_input *inputs; /* how writers see them; a PostgreSQL source is one input */
     struct mapping *mappings;    /* of each of them; of a PostgreSQL source only its lists */
     size_t input_count;
-    char *wire; /* how rows go to the target, and why, for people */
+    char *wire;      /* how rows go to the target, and why, for people */
     bool rereadable; /* all inputs can be read twice */
     struct job_command command;
     struct range window;

@@ -4,9 +4,9 @@
  *     differential-transcode DELIMITER QUOTE ESCAPE xNULL ZONE COLUMN …
  *
  * The dialect's bytes are numbers, NULL is in hexadecimal, ZONE is seconds east of Greenwich or "none"; a column is the
- * name of its base type, with "+n" behind it for FORCE_NULL and "+N" for FORCE_NOT_NULL. Prints for each record its size
- * and that of its row, 0 if it was refused, as two native 32-bit numbers, and then the row. What cannot be cut ends it
- * with status 1.
+ * name of its base type, with "+n" behind it for FORCE_NULL and "+N" for FORCE_NOT_NULL. Prints for each record its
+ * size and that of its row, 0 if it was refused, as two native 32-bit numbers, and then the row. What cannot be cut
+ * ends it with status 1.
  */
 #include <assert.h>
 #include <stdio.h>
