@@ -119,21 +119,16 @@ static inline const char *find_special(const struct transcoder *transcoder, cons
     const uint64_t delimiters = ones * (unsigned char)transcoder->delimiter;
     const uint64_t quotes = ones * (unsigned char)transcoder->quote;
 
-    while (end - at >= 8) {
-        uint64_t word, found;
+    for (; at < end; at += 8) {
+        uint64_t word = load_text(at);
+        uint64_t found = zero_bytes(word ^ delimiters) | zero_bytes(word ^ quotes);
 
-        memcpy(&word, at, sizeof word);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        word = __builtin_bswap64(word);
-#endif
-        found = zero_bytes(word ^ delimiters) | zero_bytes(word ^ quotes);
-        if (found != 0)
-            return at + __builtin_ctzll(found) / 8;
-        at += 8;
+        if (found != 0) {
+            at += __builtin_ctzll(found) / 8;
+            break;
+        }
     }
-    while (at < end && *at != transcoder->delimiter && *at != transcoder->quote)
-        at++;
-    return at;
+    return at < end ? at : end;
 }
 
 /* A field with a quote in it, by the server's rule (CopyReadAttributesCSV). NULL: a quote is open. */
@@ -212,19 +207,27 @@ static char *make_row(const struct transcoder *transcoder, const char *at, const
     return to;
 }
 
+/*
+ *     | rows | room for the row | fields without quotes and escapes | the record, and padding |
+ */
 enum status transcoder_add(const struct transcoder *transcoder, const char *record, size_t size,
                            struct transcoder_rows *rows, bool *converted, struct error *error)
 {
     size_t text_size = record_text_size(record, size);
     size_t row_room = 2 + (size_t)transcoder->column_count * VALUE_ROOM + text_size;
-    enum status status = transcoder_rows_reserve(rows, row_room + text_size, error);
-    char *end;
+    enum status status = transcoder_rows_reserve(rows, row_room + 2 * text_size + TEXT_PADDING, error);
+    char *row, *scratch, *text, *end;
 
     *converted = false;
     /* Servers up to 17 take the second for the end of the data. */
     if (status != STATUS_OK || transcoder->column_count == 0 || (text_size == 2 && memcmp(record, "\\.", 2) == 0))
         return status;
-    end = make_row(transcoder, record, record + text_size, rows->data + rows->size, rows->data + rows->size + row_room);
+    row = rows->data + rows->size;
+    scratch = row + row_room;
+    text = scratch + text_size;
+    memcpy(text, record, text_size);
+    memset(text + text_size, 0, TEXT_PADDING);
+    end = make_row(transcoder, text, text + text_size, row, scratch);
     *converted = end != NULL;
     if (*converted)
         rows->size = (size_t)(end - rows->data);

@@ -8,6 +8,8 @@
 
 /* Digits that always fit in 64 bits; powers of ten up to here do too. */
 #define DIGITS_MAX 19
+/* Digits of whole numbers that are doubles. */
+#define DIGITS_EXACT 15
 /* Larger exponents are refused: no type holds them. */
 #define EXPONENT_MAX 9999
 /* Longer numbers are not worth being converted. */
@@ -112,14 +114,40 @@ TRANSCODE_VALUE(transcode_int8)
 
 /* ---- Decimal numbers ---- */
 
+/* How many of eight bytes are digits, from the first one on. Carries only spoil what is behind the first other one. */
+static inline int digits_ahead(uint64_t digits)
+{
+    uint64_t others = ((digits + UINT64_C(0x7676767676767676)) | digits) & UINT64_C(0x8080808080808080);
+
+    return others != 0 ? __builtin_ctzll(others) / 8 : 8;
+}
+
+/* The number that eight digits are, the first one lowest: pairs, then fours, then all. */
+static inline uint64_t digits_value(uint64_t digits)
+{
+    digits = (digits * 10 + (digits >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+    digits = (digits * 100 + (digits >> 16)) & UINT64_C(0x0000ffff0000ffff);
+    return (digits * 10000 + (digits >> 32)) & UINT64_C(0xffffffff);
+}
+
 /* The digits from `at` on, added to the number as far as it holds them. */
 static inline const char *digits_read(const char *at, const char *end, struct decimal *decimal)
 {
-    const char *begin = at;
+    int count = 8;
 
-    for (; at < end && digit_of(*at) <= 9; at++)
-        decimal->value = decimal->value * 10 + digit_of(*at);
-    decimal->digits += (int)(at - begin);
+    while (count == 8 && at < end) {
+        uint64_t digits = load_text(at) ^ UINT64_C(0x3030303030303030);
+
+        count = digits_ahead(digits);
+        if (count > end - at)
+            count = (int)(end - at);
+        if (count == 0)
+            break;
+        /* Zeros in front of fewer. */
+        decimal->value = decimal->value * powers_of_ten[count] + digits_value(digits << (64 - 8 * count));
+        decimal->digits += count;
+        at += count;
+    }
     return at;
 }
 
@@ -252,10 +280,50 @@ static bool special_read(const char *text, size_t size, double *value)
     return (size == 3 && strncasecmp(text, "inf", 3) == 0) || (size == 8 && strncasecmp(text, "infinity", 8) == 0);
 }
 
-static inline bool float_read(const char *text, size_t size, bool wide, double *value)
+/* Powers of ten that are doubles. */
+static const double exact_tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
+/* The next digits must be so many, from 1 to 8; what is behind them does not matter. */
+static inline bool some_digits(const char *at, int count, uint64_t *value)
 {
-    static const double exact_tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                        1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    uint64_t digits = load_text(at) ^ UINT64_C(0x3030303030303030);
+
+    *value = digits_value(digits << (64 - 8 * count));
+    return digits_ahead(digits) >= count;
+}
+
+/* Most floats: a sign, one to eight digits, a point, digits; 15 in all, so that one division makes the double. */
+static inline bool usual_read(const char *text, size_t size, double *value)
+{
+    const char *end = text + size;
+    bool negative = *text == '-';
+    uint64_t digits, whole, high = 0, low;
+    int count, left;
+
+    text += negative;
+    digits = load_text(text) ^ UINT64_C(0x3030303030303030);
+    count = digits_ahead(digits);
+    left = (int)(end - text) - count - 1;
+    if (count == 0 || count + left > DIGITS_EXACT || left < 1 || text[count] != '.')
+        return false;
+    whole = digits_value(digits << (64 - 8 * count));
+    text += count + 1;
+    if (left > 8) {
+        if (!some_digits(text, 8, &high) || !some_digits(text + 8, left - 8, &low))
+            return false;
+        low += high * powers_of_ten[left - 8];
+    } else if (!some_digits(text, left, &low)) {
+        return false;
+    }
+    *value = (double)(whole * powers_of_ten[left] + low) / exact_tens[left];
+    if (negative)
+        *value = -*value;
+    return true;
+}
+
+static bool float_read(const char *text, size_t size, bool wide, double *value)
+{
     struct decimal decimal;
     int places;
 
@@ -266,7 +334,7 @@ static inline bool float_read(const char *text, size_t size, bool wide, double *
     if (decimal.digits == 0)
         *value = 0;
     /* Both numbers are doubles themselves: then one operation rounds once. */
-    else if (wide && decimal.digits <= 15 && places >= -22 && places <= 22)
+    else if (wide && decimal.digits <= DIGITS_EXACT && places >= -22 && places <= 22)
         *value = places < 0 ? (double)decimal.value / exact_tens[-places] : (double)decimal.value * exact_tens[places];
     else if (!magnitude(&decimal, wide ? 53 : 24, value))
         return library_read(text, size, wide, value);
@@ -281,7 +349,7 @@ TRANSCODE_VALUE(transcode_float8)
     int64_t bits;
 
     (void)zone;
-    if (!float_read(text, size, true, &value))
+    if (!usual_read(text, size, &value) && !float_read(text, size, true, &value))
         return NULL;
     memcpy(&bits, &value, sizeof bits);
     return put_int64(put_int32(at, 8), bits);

@@ -11,6 +11,8 @@
 
 /* What a value may take beyond the bytes of its field. */
 #define VALUE_ROOM 64
+/* So many bytes behind a field may be read, whatever is in them. */
+#define TEXT_PADDING 8
 
 /*
  * Writes the length and value of a field that is not NULL at `at`, where there is room for VALUE_ROOM and `size` bytes.
@@ -60,6 +62,18 @@ static inline char *put_int64(char *at, int64_t value)
 
     memcpy(at, &bytes, sizeof bytes);
     return at + sizeof bytes;
+}
+
+/* Eight bytes of text, the first one lowest. */
+static inline uint64_t load_text(const char *text)
+{
+    uint64_t word;
+
+    memcpy(&word, text, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
 }
 
 /* ---- Parts of texts ---- */
