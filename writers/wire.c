@@ -8,7 +8,7 @@
 #define STRETCH_RECORDS 1000
 #define STRETCHES_MAX 8
 /* Larger records go as they are, without another copy of them. */
-#define RECORD_SIZE_MAX ((size_t)1 << 20)
+#define RECORD_SIZE_MAX ((size_t)128 << 10)
 
 enum form { FORM_NONE, FORM_BINARY, FORM_CSV };
 
