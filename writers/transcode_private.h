@@ -1,12 +1,13 @@
 /*
- * Between the files of the transcoder: transcode.c (fields), transcode_number.c (booleans, integers, floats),
- * transcode_numeric.c, transcode_time.c, transcode_text.c (texts, uuid, JSON).
+ * Between the files of the transcoder: transcode.c (fields), transcode_number.c (booleans, integers, decimal numbers),
+ * transcode_float.c, transcode_numeric.c, transcode_time.c, transcode_text.c (texts, uuid, JSON).
  */
 #pragma once
 
 #include "engine/timevalue.h"
 #include "writers/transcode.h"
 
+#include <endian.h>
 #include <string.h>
 
 /* What a value may take beyond the bytes of its field. */
@@ -42,7 +43,7 @@ TRANSCODE_VALUE(transcode_date);
 
 static inline char *put_int16(char *at, int16_t value)
 {
-    uint16_t bytes = __builtin_bswap16((uint16_t)value);
+    uint16_t bytes = htobe16((uint16_t)value);
 
     memcpy(at, &bytes, sizeof bytes);
     return at + sizeof bytes;
@@ -50,7 +51,7 @@ static inline char *put_int16(char *at, int16_t value)
 
 static inline char *put_int32(char *at, int32_t value)
 {
-    uint32_t bytes = __builtin_bswap32((uint32_t)value);
+    uint32_t bytes = htobe32((uint32_t)value);
 
     memcpy(at, &bytes, sizeof bytes);
     return at + sizeof bytes;
@@ -58,7 +59,7 @@ static inline char *put_int32(char *at, int32_t value)
 
 static inline char *put_int64(char *at, int64_t value)
 {
-    uint64_t bytes = __builtin_bswap64((uint64_t)value);
+    uint64_t bytes = htobe64((uint64_t)value);
 
     memcpy(at, &bytes, sizeof bytes);
     return at + sizeof bytes;
@@ -70,10 +71,7 @@ static inline uint64_t load_text(const char *text)
     uint64_t word;
 
     memcpy(&word, text, sizeof word);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    return word;
+    return le64toh(word);
 }
 
 /* ---- Parts of texts ---- */
@@ -97,6 +95,29 @@ static inline void trim_spaces(const char **text, size_t *size)
     }
     while (*size > 0 && is_space((*text)[*size - 1]))
         --*size;
+}
+
+/* Digits that always fit in 64 bits; powers of ten up to here do too. */
+#define DIGITS_MAX 19
+/* Longer numbers are not worth being converted. */
+#define NUMBER_SIZE_MAX 400
+
+extern const uint64_t transcode_tens[DIGITS_MAX + 1];
+
+/* How many of eight bytes are digits, from the first one on. Carries only spoil what is behind the first other one. */
+static inline int digits_ahead(uint64_t digits)
+{
+    uint64_t others = ((digits + UINT64_C(0x7676767676767676)) | digits) & UINT64_C(0x8080808080808080);
+
+    return others != 0 ? __builtin_ctzll(others) / 8 : 8;
+}
+
+/* The number that eight digits are, the first one lowest: pairs, then fours, then all. */
+static inline uint64_t digits_value(uint64_t digits)
+{
+    digits = (digits * 10 + (digits >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+    digits = (digits * 100 + (digits >> 16)) & UINT64_C(0x0000ffff0000ffff);
+    return (digits * 10000 + (digits >> 32)) & UINT64_C(0xffffffff);
 }
 
 /*
