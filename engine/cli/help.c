@@ -94,9 +94,9 @@ const struct option_entry option_table[] = {
     {"spill-max", "SIZE", JOB, 0, GROUP_SPEED, OPTION_SIZE, AT(spill_max), .min = MEBIBYTE, .max = MEBIBYTE << 24,
      .help = "how large that file may grow", .default_text = "half of the room that is free there"},
     {"wire", "HOW", JOB, 0, GROUP_SPEED, OPTION_CHOICE, AT(wire), .choices = wire_choices,
-     .help = "how rows go to the target: binary, which costs its server less, for values that are converted exactly as it "
-             "would, others as csv; csv for all; auto is binary where all columns have a conversion, plan says which one "
-             "has none", .default_text = "auto"},
+     .help = "how rows go to the target: binary spares the server the reading of text, as values are converted exactly "
+             "as it would, and rows in unusual spellings go as CSV; csv is CSV for all; auto is binary where every column "
+             "has a conversion (plan says which has none), else csv", .default_text = "auto"},
     {"retry-seconds", "N", JOB, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
      .help = "how long to retry when a server or the network fails", .default_text = "300"},
 
