@@ -4,6 +4,8 @@
  *     hyperfill-bench-parts cut FILE       the cutter alone, over the file in memory
  *     hyperfill-bench-parts route FILE     input, cutter, time of the first field (timestamptz), router and buckets,
  * with writers that drop what they get; ranges of one hour
+ *     hyperfill-bench-parts transcode:TYPE,TYPE,… FILE     cutter and transcoder, by the types of the columns; a type
+ * that is given last as TYPE… is that of all others. Says what was converted, and the time for a million rows
  *
  * Prints megabytes (10^6 bytes) for each second of processor time, of all threads. For bench/inputs.sh.
  */
@@ -17,9 +19,12 @@
 #include <unistd.h>
 
 #include "readers/stream.h"
+#include "writers/transcode.h"
 
 #define MEMORY_BYTES (INT64_C(256) << 20)
 #define HOUR INT64_C(3600000000)
+#define COLUMNS_MAX 256
+#define SEND_SIZE ((size_t)64 << 10)
 
 static double processor_seconds(void)
 {
@@ -48,7 +53,9 @@ static enum status cut_all(const char *text, size_t size, int64_t *records, stru
 }
 
 /* What it takes to have the file in memory does not count. */
-static enum status bench_cut(const char *path, int64_t *size, double *seconds, struct error *error)
+static enum status bench_text(const char *path,
+                              enum status (*run)(const char *text, size_t size, int64_t *records, struct error *error),
+                              int64_t *size, double *seconds, struct error *error)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat facts;
@@ -63,10 +70,63 @@ static enum status bench_cut(const char *path, int64_t *size, double *seconds, s
     if (text == MAP_FAILED)
         return error_set_errno(error, STATUS_SYSTEM, "%s", path);
     *seconds = processor_seconds();
-    status = cut_all(text, (size_t)*size, &records, error);
+    status = run(text, (size_t)*size, &records, error);
     *seconds = processor_seconds() - *seconds;
     munmap(text, (size_t)*size);
     close(fd);
+    return status;
+}
+
+/* ---- The transcoder ---- */
+
+static const char *transcode_types;
+
+/* Columns for the header's names, by the list of types. */
+static int transcode_columns(const char *header, struct transcoder_column *columns)
+{
+    char *types = strdup(transcode_types), *rest = types, *type = strsep(&rest, ",");
+    int count = 1;
+
+    for (; *header != '\n' && *header != '\0'; header++)
+        count += *header == ',';
+    for (int i = 0; type != NULL && i < count && i < COLUMNS_MAX; i++) {
+        columns[i] = (struct transcoder_column){.name = type, .type = type, .base = type};
+        if (rest != NULL)
+            type = strsep(&rest, ",");
+    }
+    return count < COLUMNS_MAX ? count : COLUMNS_MAX;
+}
+
+static enum status transcode_all(const char *text, size_t size, int64_t *records, struct error *error)
+{
+    static struct transcoder_column columns[COLUMNS_MAX];
+    struct transcoder_spec spec = {.delimiter = ',', .quote = '"', .escape = '"', .null_text = "", .columns = columns};
+    struct transcoder *transcoder;
+    struct transcoder_rows rows = {0};
+    int64_t lines, converted_count = 0;
+    struct cutter cutter;
+    double begin = processor_seconds();
+    size_t record;
+    enum status status;
+
+    spec.column_count = transcode_columns(text, columns);
+    status = transcoder_create(&spec, &transcoder, error);
+    cutter_init(&cutter, '"', '"');
+    for (*records = 0; status == STATUS_OK && size > 0; ++*records) {
+        bool converted;
+
+        if (cutter_cut(&cutter, text, size, true, &record, &lines) != CUT_RECORD)
+            return error_set(error, STATUS_DATA, "%s", cutter.problem);
+        rows.size = rows.size < SEND_SIZE ? rows.size : 0;
+        status = transcoder_add(transcoder, text, record, &rows, &converted, error);
+        converted_count += converted;
+        text += record;
+        size -= record;
+    }
+    fprintf(stderr, "%lld of %lld records converted, %.3f s for a million\n", (long long)converted_count,
+            (long long)*records, (processor_seconds() - begin) / (double)*records * 1e6);
+    transcoder_rows_reset(&rows);
+    transcoder_free(transcoder);
     return status;
 }
 
@@ -185,13 +245,17 @@ int main(int argc, char **argv)
 
     error_reset(&error);
     if (argc != 3) {
-        fprintf(stderr, "usage: hyperfill-bench-parts cut|route FILE\n");
+        fprintf(stderr, "usage: hyperfill-bench-parts cut|route|transcode:TYPE,… FILE\n");
         return STATUS_USAGE;
     }
     if (strcmp(argv[1], "cut") == 0)
-        status = bench_cut(argv[2], &size, &seconds, &error);
+        status = bench_text(argv[2], cut_all, &size, &seconds, &error);
     else if (strcmp(argv[1], "route") == 0)
         status = bench_route(argv[2], &size, &seconds, &error);
+    else if (strncmp(argv[1], "transcode:", 10) == 0) {
+        transcode_types = argv[1] + 10;
+        status = bench_text(argv[2], transcode_all, &size, &seconds, &error);
+    }
     if (status != STATUS_OK) {
         fprintf(stderr, "%s\n", error.text);
         return (int)status;

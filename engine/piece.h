@@ -36,7 +36,7 @@ struct piece_spec {
     int64_t first_line;          /* line that the marks of its blocks count from */
     int64_t rows_estimate;
     bool last;    /* streams: the reader expects no more rows of the range; it may be wrong */
-    bool careful; /* addressable: rows of it were found to be bad, so they are written one by one where needed */
+    bool careful; /* addressable: rows of it were found to be bad, so it is written the slow way that tells which */
 };
 
 struct piece; /* its link in queues and lists is private */

@@ -114,9 +114,19 @@ static bool loose_clock(struct cursor *cursor, struct fields *fields, bool behin
     return !seconds || !time_char_skip(cursor, '.') || time_fraction_read(cursor, &fields->micros);
 }
 
+/* ParseDateTime takes a minus behind bare digits for that of a date, and so cuts a zone with colons in two. */
+static bool cuts_zone(const char *clock, const struct cursor *cursor)
+{
+    size_t size = (size_t)(cursor->at - clock), left = (size_t)(cursor->end - cursor->at);
+
+    return left > 0 && *cursor->at == '-' && memchr(cursor->at, ':', left) != NULL &&
+           memchr(clock, ':', size) == NULL && memchr(clock, '.', size) == NULL;
+}
+
 bool time_fields_read_loosely(struct cursor cursor, struct fields *fields)
 {
     bool basic, clock = false, behind_t;
+    const char *clock_begin;
 
     *fields = (struct fields){0};
     if (!loose_date(&cursor, fields, &basic))
@@ -124,7 +134,8 @@ bool time_fields_read_loosely(struct cursor cursor, struct fields *fields)
     behind_t = time_char_skip(&cursor, 'T') || time_char_skip(&cursor, 't');
     if (behind_t || (time_blanks_skip(&cursor) && time_digits_ahead(&cursor) > 0)) {
         clock = true;
-        if (!loose_clock(&cursor, fields, behind_t))
+        clock_begin = cursor.at;
+        if (!loose_clock(&cursor, fields, behind_t) || cuts_zone(clock_begin, &cursor))
             return false;
     }
     time_blanks_skip(&cursor);

@@ -9,6 +9,7 @@
 
 #include "writers/overlap.h"
 #include "writers/staging.h"
+#include "writers/wire.h"
 
 /* Shaped records are sent so many bytes at a time. */
 #define SHAPED_SIZE ((size_t)64 << 10)
@@ -23,8 +24,9 @@ struct attempt {
     bool reader_failed; /* the error is the reader's and says all */
     bool copying;       /* the error is about a row */
     bool plain;         /* else bad rows are looked for and rejected, or all are rejects */
+    bool wired;         /* plain, and by the transcoder: the span is one record */
     struct careful_count count;
-    /* Where the input has a shape: its records, and what was made of them. The span is the text then. */
+    /* Where the input has a shape, or wired: its records. The span is what was made of them then. */
     struct records records;
     struct shape_text text;
     struct record record; /* the last one taken */
@@ -110,8 +112,8 @@ const struct append_input *append_input_of(const struct append_session *session,
     return &session->target->inputs[index];
 }
 
-/* The next records, shaped, as the span: many once COPY runs, else the first alone. Empty at the end. */
-static enum status next_shaped(struct attempt *attempt, const struct shape *shape, struct error *error)
+/* The next record as the span; of shaped ones many once COPY runs. Empty at the end. */
+static enum status next_record(struct attempt *attempt, const struct shape *shape, struct error *error)
 {
     struct shape_text *text = &attempt->text;
     enum status status;
@@ -122,9 +124,13 @@ static enum status next_shaped(struct attempt *attempt, const struct shape *shap
         attempt->reader_failed = status != STATUS_OK && attempt->records.source_failed;
         if (status != STATUS_OK || attempt->record.size == 0)
             break;
+        if (shape == NULL) {
+            attempt->span = (struct span){.data = attempt->record.text, .size = (uint32_t)attempt->record.size};
+            return STATUS_OK;
+        }
         status = shape_apply(shape, attempt->record.text, attempt->record.size, text, error);
         attempt->misshapen = status == STATUS_DATA;
-    } while (status == STATUS_OK && attempt->copying && text->size < SHAPED_SIZE);
+    } while (status == STATUS_OK && attempt->copying && !attempt->wired && text->size < SHAPED_SIZE);
     attempt->span = (struct span){.data = text->data, .size = (uint32_t)text->size};
     return status;
 }
@@ -135,8 +141,8 @@ static enum status next_text(struct attempt *attempt, struct error *error)
     const struct shape *shape = append_input_of(session, attempt->piece)->shape;
     enum status status;
 
-    if (shape != NULL)
-        return next_shaped(attempt, shape, error);
+    if (shape != NULL || attempt->wired)
+        return next_record(attempt, shape, error);
     status = piece_next(attempt->piece, &attempt->cursor, session->packer, pipeline_stats(session->pipeline),
                         &attempt->span, error);
 
@@ -260,12 +266,33 @@ enum status append_copy_end(struct append_session *session, const struct append_
     return status;
 }
 
+static enum status next_wired(void *context, struct span *record, struct error *error)
+{
+    struct attempt *attempt = context;
+    enum status status = next_text(attempt, error);
+
+    *record = attempt->span;
+    return status;
+}
+
+static enum status copy_wired(struct attempt *attempt, const struct append_input *input, int64_t *rows,
+                              struct error *error)
+{
+    const struct wire_records records = {next_wired, attempt};
+
+    attempt->copying = true;
+    return wire_copy(attempt->session, input, &attempt->span, &records, rows, error);
+}
+
 static enum status copy_piece(struct attempt *attempt, int64_t *rows, struct error *error)
 {
     struct append_session *session = attempt->session;
     const struct append_input *input = append_input_of(session, attempt->piece);
-    enum status status = append_copy_begin(session, input, input->copy_options, error);
+    enum status status;
 
+    if (attempt->wired)
+        return copy_wired(attempt, input, rows, error);
+    status = append_copy_begin(session, input, input->copy_options, error);
     if (status != STATUS_OK)
         return status;
     attempt->copying = true;
@@ -436,24 +463,31 @@ static void attempt_reset(struct attempt *attempt)
     shape_text_reset(&attempt->text);
 }
 
+/*
+ * First the fast way. A piece that the server dislikes is written once more: carefully where bad rows are rejected,
+ * else as CSV, whose error names line and column.
+ */
 static enum status append_write(void *opened, struct piece *piece, struct write_result *result, struct error *error)
 {
     struct append_session *session = opened;
     const struct piece_spec *spec = piece_spec(piece);
+    bool reject = session->target->reject, rejects = range_is_rejects(spec->place.range);
     struct attempt attempt;
     enum status status;
 
     attempt_init(&attempt, session, piece);
-    attempt.plain = !spec->careful && !range_is_rejects(spec->place.range);
+    attempt.plain = !(spec->careful && reject) && !rejects;
+    attempt.wired = !spec->careful && !rejects && append_input_of(session, piece)->transcoder != NULL;
     status = attempt_piece(&attempt, result, error);
     /* A constraint that waits for the commit speaks there. */
-    if (status != STATUS_OK && session->target->reject && attempt.plain && !attempt.reader_failed &&
+    if (status != STATUS_OK && (reject || attempt.wired) && attempt.plain && !attempt.reader_failed &&
         append_is_row_error(error)) {
         result->careful = !spec->replayable;
         if (spec->replayable) {
             build_leave(session, piece, false);
             attempt_reset(&attempt);
             attempt_init(&attempt, session, piece);
+            attempt.plain = !reject;
             error_reset(error);
             status = attempt_piece(&attempt, result, error);
         }

@@ -18,6 +18,7 @@
 #include "writers/build.h"
 #include "writers/ledger.h"
 #include "writers/shape.h"
+#include "writers/transcode.h"
 
 enum overlap_rule { OVERLAP_RULE_ERROR, OVERLAP_RULE_REPLACE, OVERLAP_RULE_KEEP };
 
@@ -34,6 +35,9 @@ struct append_input {
     const void *context;
     /* What COPY gets of each record; NULL: the record as it is. */
     const struct shape *shape;
+    /* For records that are in shape: rows of binary COPY, where it has them; NULL: all go as CSV. See writers/wire.h.
+     */
+    const struct transcoder *transcoder;
 };
 
 /* Shared by all writer sessions; lives as long as the pipeline. */

@@ -285,6 +285,7 @@ void table_reset(struct table *table)
     for (size_t i = 0; i < table->column_count; i++) {
         free(table->columns[i].name);
         free(table->columns[i].type);
+        free(table->columns[i].base);
     }
     free(table->columns);
     free(table->schema);

@@ -13,6 +13,7 @@ enum table_kind { TABLE_PLAIN, TABLE_PARTITIONED, TABLE_HYPERTABLE };
 struct table_column {
     char *name;
     char *type; /* format_type: "timestamp with time zone" */
+    char *base; /* pg_type's name of the built-in type under all domains; "enum"; "": any other */
     bool not_null;
     bool generated; /* GENERATED … STORED: never loaded */
     bool identity_always;

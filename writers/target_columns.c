@@ -5,9 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Columns that only newer servers have are asked for by to_jsonb: NULL where they are missing. */
+/* Columns of catalogs that only newer servers have are asked for by to_jsonb: NULL where they are missing. */
 static const char columns_sql[] =
-    "SELECT a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,"
+    "WITH RECURSIVE base AS (SELECT t.oid AS of, t.* FROM pg_catalog.pg_type t WHERE t.oid IN"
+    " (SELECT atttypid FROM pg_catalog.pg_attribute WHERE attrelid = %u AND attnum > 0)"
+    " UNION ALL SELECT b.of, t.* FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.typbasetype WHERE b.typtype = 'd')"
+    " SELECT a.attname AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,"
+    " coalesce((SELECT CASE WHEN b.typtype = 'e' THEN 'enum' WHEN b.typnamespace = 'pg_catalog'::regnamespace"
+    " THEN b.typname::text END FROM base b WHERE b.of = a.atttypid AND b.typtype <> 'd'), '') AS base,"
     " coalesce(to_jsonb(a)->>'attgenerated', '') <> '' AS generated,"
     " coalesce(to_jsonb(a)->>'attidentity', '') = 'a' AS identity_always"
     " FROM pg_catalog.pg_attribute a WHERE a.attrelid = %u AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
@@ -15,7 +20,7 @@ static const char columns_sql[] =
 enum status target_columns(struct pg *pg, struct table *table, struct error *error)
 {
     PGresult *result;
-    enum status status = pg_runf(pg, &result, error, columns_sql, table->oid);
+    enum status status = pg_runf(pg, &result, error, columns_sql, table->oid, table->oid);
 
     if (status != STATUS_OK)
         return status;
@@ -31,6 +36,7 @@ enum status target_columns(struct pg *pg, struct table *table, struct error *err
         table->columns[i] = (struct table_column){
             .name = target_text(result, row, "name"),
             .type = target_text(result, row, "type"),
+            .base = target_text(result, row, "base"),
             .not_null = target_flag(result, row, "not_null"),
             .generated = target_flag(result, row, "generated"),
             .identity_always = target_flag(result, row, "identity_always"),

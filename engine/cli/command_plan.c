@@ -61,9 +61,7 @@ static void print_sides(const struct job *job)
         printf("columns   %s\n", job->inputs[0].column_list);
     if (job_reads_csv(job) && job->mappings[0].shape != NULL)
         printf("          made of %s\n", job->mappings[0].text);
-    if (job->kind == SOURCE_POSTGRES)
-        printf("wire      %s\n", job->postgres.binary ? "binary: the columns have the same types on both sides"
-                                                      : "CSV: the types of some column differ, or are not built in");
+    printf("wire      %s\n", job->wire);
 }
 
 static void print_layout(const struct job *job)

@@ -25,12 +25,13 @@ static const char *const bad_row_choices[] = {"stop", "reject", NULL};
 static const char *const on_conflict_choices[] = {"error", "skip", NULL};
 static const char *const strategy_choices[] = {"auto", "append", "build", NULL};
 static const char *const dialect_choices[] = {"server", "sniff", NULL};
+static const char *const wire_choices[] = {"auto", "csv", "binary", NULL};
 static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
 
 _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) == sizeof(unsigned) &&
                    sizeof(enum bad_row) == sizeof(unsigned) && sizeof(enum progress_mode) == sizeof(unsigned) &&
-                   sizeof(enum dialect_mode) == sizeof(unsigned) && sizeof(enum on_conflict) == sizeof(unsigned) &&
-                   sizeof(enum strategy) == sizeof(unsigned),
+                   sizeof(enum dialect_mode) == sizeof(unsigned) && sizeof(enum wire_mode) == sizeof(unsigned) &&
+                   sizeof(enum on_conflict) == sizeof(unsigned) && sizeof(enum strategy) == sizeof(unsigned),
                "choices are stored as unsigned");
 
 /* clang-format off */
@@ -100,6 +101,10 @@ const struct option_entry option_table[] = {
              "small pieces"},
     {"spill-max", "SIZE", JOB, 0, GROUP_SPEED, OPTION_SIZE, AT(spill_max), .min = MEBIBYTE, .max = MEBIBYTE << 24,
      .help = "how large that file may grow", .default_text = "half of the room that is free there"},
+    {"wire", "HOW", JOB, 0, GROUP_SPEED, OPTION_CHOICE, AT(wire), .choices = wire_choices,
+     .help = "how rows go to the target: binary spares the server the reading of text, as values are converted exactly "
+             "as it would, and rows in unusual spellings go as CSV; csv is CSV for all; auto is binary where every column "
+             "has a conversion (plan says which has none), else csv", .default_text = "auto"},
     {"retry-seconds", "N", JOB, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
      .help = "how long to retry when a server or the network fails", .default_text = "300"},
 

@@ -218,6 +218,8 @@ enum status job_open(struct job *job, const struct options *options, struct stop
     if (status == STATUS_OK)
         status = job_probe_build(job, error);
     if (status == STATUS_OK)
+        status = job_wire(job, error);
+    if (status == STATUS_OK)
         status = job_fingerprint(job, error);
     if (status == STATUS_OK)
         status = job_read_ledger(job, error);
@@ -233,6 +235,7 @@ void job_close(struct job *job)
     job_command_close(job);
     job_inputs_reset(job);
     free(job->source_key);
+    free(job->wire);
     free(job->fingerprint);
     free(job->created);
     free(job->layout_text);

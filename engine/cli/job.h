@@ -60,6 +60,7 @@ struct job {
     struct append_input *inputs; /* how writers see them; a PostgreSQL source is one input */
     struct mapping *mappings;    /* of each of them; of a PostgreSQL source only its lists */
     size_t input_count;
+    char *wire;      /* how rows go to the target, and why, for people */
     bool rereadable; /* all inputs can be read twice */
     struct job_command command;
     struct range window;
@@ -121,6 +122,8 @@ void job_inputs_reset(struct job *job);
 /* After the layout was made or read: gives it to the inputs. */
 void job_share_layout(struct job *job);
 MUST_CHECK enum status job_columns(struct job *job, struct error *error);
+/* After job_columns: which inputs are transcoded. STATUS_USAGE if --wire binary is impossible. */
+MUST_CHECK enum status job_wire(struct job *job, struct error *error);
 MUST_CHECK enum status job_window(struct job *job, struct error *error);
 MUST_CHECK enum status job_layout(struct job *job, struct error *error);
 MUST_CHECK enum status job_fingerprint(struct job *job, struct error *error);

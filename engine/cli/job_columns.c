@@ -153,7 +153,7 @@ static enum status postgres_columns(struct job *job, struct error *error)
     if (status == STATUS_OK) {
         job->mappings[0].column_list = column_list(&columns);
         job->postgres.select_list = job->mappings[0].column_list;
-        job->postgres.binary = can_be_binary(job, &columns);
+        job->postgres.binary = job->options->wire != WIRE_CSV && can_be_binary(job, &columns);
         job->inputs[0] = (struct append_input){
             .name = job->source_table.sql,
             .column_list = job->mappings[0].column_list,
@@ -163,7 +163,7 @@ static enum status postgres_columns(struct job *job, struct error *error)
             .escape = '"',
         };
     }
-    names_reset(&columns);
+    job->mappings[0].columns = columns;
     return status;
 }
 

@@ -338,16 +338,15 @@ static enum status find_time(struct mapping_work *work, struct error *error)
 
 static enum status mapping_finish(struct mapping_work *work, struct error *error)
 {
-    struct names columns = {0};
+    struct names *columns = &work->mapping->columns;
     enum status status;
 
-    all_columns(work, &columns);
-    status = check_columns(work, &columns, error);
+    all_columns(work, columns);
+    status = check_columns(work, columns, error);
     if (status == STATUS_OK)
         status = find_time(work, error);
     if (status == STATUS_OK)
-        status = mapping_make_copy(work, &columns, error);
-    names_reset(&columns);
+        status = mapping_make_copy(work, error);
     return status;
 }
 
@@ -375,13 +374,18 @@ enum status mapping_make(const struct mapping_spec *spec, struct mapping *mappin
     names_reset(&work.constants);
     names_reset(&work.texts);
     names_reset(&work.shown);
-    free(work.encoding);
+    mapping->encoding = work.encoding;
     return status;
 }
 
 void mapping_reset(struct mapping *mapping)
 {
     names_reset(&mapping->fields);
+    names_reset(&mapping->columns);
+    names_reset(&mapping->forced_null);
+    names_reset(&mapping->forced_not_null);
+    free(mapping->encoding);
+    transcoder_free(mapping->transcoder);
     free(mapping->column_list);
     free(mapping->copy_options);
     free(mapping->text);

@@ -12,6 +12,7 @@
 #include "readers/stream.h"
 #include "writers/shape.h"
 #include "writers/target.h"
+#include "writers/transcode.h"
 
 /* All borrowed. */
 struct mapping_spec {
@@ -22,13 +23,18 @@ struct mapping_spec {
 };
 
 struct mapping {
-    struct names fields; /* for each field of a record, its column; NULL: it is left out */
-    char *column_list;   /* quoted: what COPY gets, in its order */
-    char *copy_options;  /* "FORMAT csv, DELIMITER ';', …": of what COPY gets */
-    int time_index;      /* which field of a record is the time */
+    struct names fields;                       /* for each field of a record, its column; NULL: it is left out */
+    struct names columns;                      /* what COPY gets, in its order */
+    char *column_list;                         /* the same, quoted */
+    char *copy_options;                        /* "FORMAT csv, DELIMITER ';', …": of what COPY gets */
+    struct shape_dialect dialect;              /* of the same */
+    struct names forced_null, forced_not_null; /* of the same */
+    char *encoding;                            /* of the input, the server's name for it; NULL: the session's */
+    int time_index;                            /* which field of a record is the time */
     struct time_column time;
-    struct shape *shape; /* NULL: COPY gets the records as they are */
-    char *text;          /* for the fingerprint: what column_list and copy_options do not say; "" without a shape */
+    struct shape *shape;           /* NULL: COPY gets the records as they are */
+    struct transcoder *transcoder; /* NULL: they go as CSV; made by job_wire.c */
+    char *text; /* for the fingerprint: what column_list and copy_options do not say; "" without a shape */
 };
 
 /*

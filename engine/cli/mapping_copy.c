@@ -95,9 +95,9 @@ static char *list_of(const struct names *names)
 
 /* FORCE_NULL, FORCE_NOT_NULL: never of constants, which are what they are. */
 static enum status add_forced(const struct mapping_work *work, const char *option, const char *given, const char *name,
-                              struct sql *text, struct error *error)
+                              struct names *forced, struct sql *text, struct error *error)
 {
-    struct names wanted = {0}, forced = {0};
+    struct names wanted = {0};
     enum status status = STATUS_OK;
     bool all = given != NULL && strcmp(given, "*") == 0;
 
@@ -112,20 +112,19 @@ static enum status add_forced(const struct mapping_work *work, const char *optio
         if (status == STATUS_OK && !names_have_exactly(&work->targets, column))
             status = error_set(error, STATUS_USAGE, "--%s names column \"%s\", which no field of %s goes to", option,
                                column, work->spec->source->name);
-        if (status == STATUS_OK && !names_have_exactly(&forced, column))
-            names_add(&forced, column);
+        if (status == STATUS_OK && !names_have_exactly(forced, column))
+            names_add(forced, column);
     }
     for (int i = 0; all && i < work->targets.count; i++)
         if (work->targets.items[i] != NULL)
-            names_add(&forced, work->targets.items[i]);
+            names_add(forced, work->targets.items[i]);
     if (status == STATUS_OK) {
-        char *list = list_of(&forced);
+        char *list = list_of(forced);
 
         sql_add(text, ", %s (%s)", name, list);
         free(list);
     }
     names_reset(&wanted);
-    names_reset(&forced);
     return status;
 }
 
@@ -147,9 +146,11 @@ static enum status make_copy_options(struct mapping_work *work, const struct sha
     add_byte(&text, "ESCAPE", dialect->escape);
     sql_add(&text, ", NULL ");
     sql_add_literal(&text, work->spec->source->dialect.null_text);
-    status = add_forced(work, "force-null", work->options->force_null, "FORCE_NULL", &text, error);
+    status = add_forced(work, "force-null", work->options->force_null, "FORCE_NULL", &work->mapping->forced_null, &text,
+                        error);
     if (status == STATUS_OK)
-        status = add_forced(work, "force-not-null", work->options->force_not_null, "FORCE_NOT_NULL", &text, error);
+        status = add_forced(work, "force-not-null", work->options->force_not_null, "FORCE_NOT_NULL",
+                            &work->mapping->forced_not_null, &text, error);
     if (work->encoding != NULL)
         sql_add(&text, ", ENCODING '%s'", work->encoding);
     work->mapping->copy_options = text.text;
@@ -240,11 +241,12 @@ static enum status make_shape(struct mapping_work *work, const struct shape_dial
     return status;
 }
 
-enum status mapping_make_copy(struct mapping_work *work, const struct names *columns, struct error *error)
+enum status mapping_make_copy(struct mapping_work *work, struct error *error)
 {
     struct shape_dialect to = dialect_for_server(&work->spec->source->dialect);
     enum status status = make_copy_options(work, &to, error);
 
-    work->mapping->column_list = list_of(columns);
+    work->mapping->dialect = to;
+    work->mapping->column_list = list_of(&work->mapping->columns);
     return status == STATUS_OK ? make_shape(work, &to, error) : status;
 }

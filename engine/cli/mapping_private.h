@@ -31,5 +31,5 @@ MUST_CHECK enum status mapping_find_encoding(struct mapping_work *work, struct e
 MUST_CHECK enum status mapping_convert(const struct mapping_work *work, const char *text, bool to_input,
                                        char **converted, struct error *error);
 
-/* Once fields, constants and the time are settled: column_list, copy_options, shape, text. */
-MUST_CHECK enum status mapping_make_copy(struct mapping_work *work, const struct names *columns, struct error *error);
+/* Once fields, constants and the time are settled: column_list, copy_options, dialect, shape, text. */
+MUST_CHECK enum status mapping_make_copy(struct mapping_work *work, struct error *error);

@@ -26,6 +26,7 @@ enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
 enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
 enum dialect_mode { DIALECT_SERVER, DIALECT_SNIFF };
 enum on_conflict { ON_CONFLICT_ERROR, ON_CONFLICT_SKIP };
+enum wire_mode { WIRE_AUTO, WIRE_CSV, WIRE_BINARY };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
 
 /* Values of an option that may be given several times. */
@@ -63,6 +64,7 @@ struct options {
     enum on_conflict on_conflict;
     enum strategy strategy;
     bool defer_indexes;
+    enum wire_mode wire;
     enum bad_row on_bad_row;
     const char *max_rejects_text; /* as given */
     int64_t max_rejects;          /* default 1000; -1: the percentage counts */

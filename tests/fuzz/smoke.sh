@@ -17,7 +17,7 @@ if ! "$compiler" -fsanitize=fuzzer,address,undefined -o "$folder/probe" "$folder
 fi
 cmake -S "$root" -B "$folder/build" -DCMAKE_C_COMPILER="$compiler" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DFUZZ=ON -DBUILD_TESTING=OFF >/dev/null
 cmake --build "$folder/build" --parallel 2 >/dev/null
-for name in cutter time checkpoint; do
+for name in cutter time checkpoint transcode; do
     corpus=$folder/corpus/$name
     mkdir -p "$corpus"
     echo "fuzz_$name: $seconds s"

@@ -142,6 +142,18 @@ static void test_other_values(void **state)
     assert_int_equal(options.overlap, OVERLAP_REPLACE);
 }
 
+static void test_wire(void **state)
+{
+    (void)state;
+    assert_fine("run", JOB);
+    assert_int_equal(options.wire, WIRE_AUTO);
+    assert_fine("plan", JOB, "--wire", "csv");
+    assert_int_equal(options.wire, WIRE_CSV);
+    assert_fine("run", JOB, "--wire=binary");
+    assert_int_equal(options.wire, WIRE_BINARY);
+    assert_refused("--wire is one of auto, csv, binary; not \"text\"", "run", JOB, "--wire", "text");
+}
+
 static void test_spill(void **state)
 {
     (void)state;
@@ -379,13 +391,21 @@ static void test_help_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_rejects),
-        cmocka_unit_test(test_job_values),      cmocka_unit_test(test_spill),
-        cmocka_unit_test(test_other_values),    cmocka_unit_test(test_dialect),
-        cmocka_unit_test(test_dialect_refused), cmocka_unit_test(test_columns_and_dialect),
-        cmocka_unit_test(test_values_refused),  cmocka_unit_test(test_names_refused),
-        cmocka_unit_test(test_required),        cmocka_unit_test(test_help_and_version),
-        cmocka_unit_test(test_secrets),         cmocka_unit_test(test_help_pages),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_rejects),
+        cmocka_unit_test(test_job_values),
+        cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_other_values),
+        cmocka_unit_test(test_dialect),
+        cmocka_unit_test(test_dialect_refused),
+        cmocka_unit_test(test_columns_and_dialect),
+        cmocka_unit_test(test_values_refused),
+        cmocka_unit_test(test_names_refused),
+        cmocka_unit_test(test_required),
+        cmocka_unit_test(test_help_and_version),
+        cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_help_pages),
     };
 
     alarm(240);
