@@ -330,10 +330,8 @@ static enum status router_create(const struct stream_source *source, struct pipe
 static enum status route_input(const struct stream_source *source, struct pipeline *pipeline, struct error *error)
 {
     struct router *router = NULL;
-    enum status status = input_verify(source, pipeline_stop(pipeline), error);
+    enum status status = router_create(source, pipeline, &router, error);
 
-    if (status == STATUS_OK)
-        status = router_create(source, pipeline, &router, error);
     if (status == STATUS_OK)
         status = router_run(router, error);
     router_free(router);

@@ -264,6 +264,7 @@ static void source_init(struct job *job, size_t index)
         .memory_bytes = options->memory_bytes,
         .stop = job->stop,
         .reject = options->on_bad_row == BAD_ROW_REJECT,
+        .verify_after = options->verify_input == VERIFY_INPUT_AFTER,
         .dialect = dialect_of(options),
     };
 }
