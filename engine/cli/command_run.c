@@ -27,7 +27,8 @@ struct run {
     struct stop *stop;
     struct signals *signals;
     struct job_rejects rejects;
-    bool known; /* the ledger had the job before this run */
+    int64_t rejects_all, rejects_open; /* as the checkpoint file has them */
+    bool known;                        /* the ledger had the job before this run */
 };
 
 static void notice_signal(enum stop_level level)
@@ -42,7 +43,7 @@ static enum status run_committed(void *context, const struct piece_spec *piece, 
                                  struct error *error)
 {
     struct run *run = context;
-    /* Rejects are no range; the ledger alone tells of them. */
+    /* Rejects are no range, and have a line of their own. */
     bool rejects = range_is_rejects(piece->place.range);
     struct checkpoint_piece line = {
         .input = piece->input,
@@ -54,7 +55,13 @@ static enum status run_committed(void *context, const struct piece_spec *piece, 
         .conflicts = result->conflicts,
     };
 
-    return rejects ? STATUS_OK : checkpoint_piece(run->checkpoint, &line, error);
+    enum status status = rejects ? STATUS_OK : checkpoint_piece(run->checkpoint, &line, error);
+
+    if (status != STATUS_OK || result->piece_rejects == 0)
+        return status;
+    run->rejects_all += result->piece_rejects;
+    run->rejects_open += result->piece_rejects;
+    return checkpoint_rejects(run->checkpoint, run->rejects_all, run->rejects_open, error);
 }
 
 static enum status run_failed(void *context, const struct piece_spec *piece, const struct error *reason,
@@ -91,9 +98,17 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
     texts[state.text_count++] = (struct checkpoint_text){(char *)"writes", job->target_address.display};
     state.texts = texts;
     state.runs = run->before.runs;
+    state.rejects = run->rejects_all = run->rejects.all;
+    state.rejects_open = run->rejects_open = run->rejects.open;
     state.pieces = calloc(job->row_count + 1, sizeof *state.pieces);
-    if (state.pieces == NULL)
-        return error_set(error, STATUS_SYSTEM, "out of memory");
+    state.inputs = calloc(job->input_count + 1, sizeof *state.inputs);
+    if (state.pieces == NULL || state.inputs == NULL) {
+        status = error_set(error, STATUS_SYSTEM, "out of memory");
+        goto out;
+    }
+    for (size_t i = 0; job->identities != NULL && i < job->input_count; i++)
+        state.inputs[state.input_count++] =
+            (struct checkpoint_text){(char *)job->set.sources[i].name, job->identities[i]};
     for (size_t i = 0; i < job->row_count; i++)
         state.pieces[state.piece_count++] = (struct checkpoint_piece){
             .input = job->rows[i].input,
@@ -105,6 +120,8 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
             .conflicts = job->rows[i].conflicts,
         };
     status = checkpoint_rewrite(run->checkpoint, &state, error);
+out:
+    free(state.inputs);
     free(state.pieces);
     return status;
 }
@@ -426,6 +443,12 @@ static enum status run_close(struct run *run, enum status status, struct error *
         }
         error_reset(&second);
     }
+    /* Commits whose answer was lost are counted now. */
+    if (run->rejects.all != run->rejects_all &&
+        checkpoint_rejects(run->checkpoint, run->rejects.all, run->rejects.open, &second) != STATUS_OK) {
+        log_line(LOG_WARNING, "%s", second.text);
+        error_reset(&second);
+    }
     if (checkpoint_stop(run->checkpoint, end, &second) != STATUS_OK && status == STATUS_OK) {
         *error = second;
         status = second.status;
@@ -480,7 +503,8 @@ static enum status run_tell_complete(struct run *run, struct error *error)
 {
     enum status status;
 
-    if (run->before.exists && !run->before.damaged && run->before.end == CHECKPOINT_COMPLETE)
+    if (run->before.exists && !run->before.damaged && run->before.end == CHECKPOINT_COMPLETE &&
+        run->before.rejects == run->rejects.all && run->before.rejects_open == run->rejects.open)
         return STATUS_OK;
     status = run_rewrite_checkpoint(run, error);
     if (status == STATUS_OK)

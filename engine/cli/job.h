@@ -60,7 +60,8 @@ struct job {
     struct append_input *inputs; /* how writers see them; a PostgreSQL source is one input */
     struct mapping *mappings;    /* of each of them; of a PostgreSQL source only its lists */
     size_t input_count;
-    bool rereadable; /* all inputs can be read twice */
+    char **identities; /* what each of them is, as stream_identity says; NULL where they are no files */
+    bool rereadable;   /* all inputs can be read twice */
     struct job_command command;
     struct range window;
     char *source_key; /* which source it is, however far: finds rival jobs */
@@ -106,6 +107,9 @@ MUST_CHECK enum status job_empty_gaps(struct job *job, struct error *error);
 
 /* STATUS_SERVER with the GRANT that is missing. */
 MUST_CHECK enum status job_check_privileges(struct job *job, struct error *error);
+
+/* Hints which inputs were added, removed or changed since the checkpoint file was written; some of many. */
+void job_tell_inputs(const struct job *job, const struct checkpoint_state *state, struct error *error);
 
 /* STATUS_USAGE with the differences when the checkpoint file is of another job. */
 MUST_CHECK enum status job_check_checkpoint(const struct job *job, const struct checkpoint_state *state,

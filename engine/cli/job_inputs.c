@@ -334,9 +334,12 @@ void job_inputs_reset(struct job *job)
             free(job->marks[i]);
         if (job->mappings != NULL)
             mapping_reset(&job->mappings[i]);
+        if (job->identities != NULL)
+            free(job->identities[i]);
         if (job->paths != NULL)
             free(job->paths[i]);
     }
+    free(job->identities);
     free(job->set.sources);
     free(job->marks);
     free(job->mappings);
