@@ -28,6 +28,7 @@ struct run {
     struct signals *signals;
     struct job_rejects rejects;
     int64_t rejects_all, rejects_open; /* as the checkpoint file has them */
+    bool bad_rows;                     /* a range has failed for its rows */
     bool known;                        /* the ledger had the job before this run */
 };
 
@@ -64,11 +65,18 @@ static enum status run_committed(void *context, const struct piece_spec *piece, 
     return checkpoint_rejects(run->checkpoint, run->rejects_all, run->rejects_open, error);
 }
 
+/* Errors about a row have the SQLSTATE that the server gives, or would give. */
+static bool is_bad_row(const struct error *error)
+{
+    return error->status == STATUS_DATA && error->sqlstate[0] != '\0';
+}
+
 static enum status run_failed(void *context, const struct piece_spec *piece, const struct error *reason,
                               struct error *error)
 {
     struct run *run = context;
 
+    run->bad_rows = run->bad_rows || is_bad_row(reason);
     log_error(reason);
     return checkpoint_failed(run->checkpoint, piece->input, piece->place.range.lo, piece->place.range.hi, reason->text,
                              error);
@@ -374,7 +382,7 @@ static void run_hint(const struct run *run, enum status status)
         return;
     log_line(LOG_NOTICE, "what is committed stays; run the same command again to resume (checkpoint file %s)",
              run->path);
-    if (status == STATUS_DATA && !run->append.reject)
+    if (run->bad_rows && !run->append.reject)
         log_line(LOG_NOTICE, "with --on-bad-row reject it sets bad rows aside and goes on");
     if (status == STATUS_DATA && run->job.kind == SOURCE_STREAM)
         log_line(LOG_NOTICE,
@@ -453,6 +461,7 @@ static enum status run_close(struct run *run, enum status status, struct error *
         *error = second;
         status = second.status;
     }
+    run->bad_rows = run->bad_rows || is_bad_row(error);
     if (status == STATUS_OK)
         status = job_rejects_tell(&run->rejects, error);
     run_hint(run, status);
