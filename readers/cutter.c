@@ -1,4 +1,11 @@
-/* The record cutter: the server's quote rule. */
+/*
+ * The record cutter, and fields of records: the server's quote rule.
+ *
+ * libcsv reads the names of a header, and nothing else. Its callback gets a field without its quotes, so that a quoted
+ * text for NULL is as NULL as a bare one; it knows no escape but the doubled quote, no quote inside of a bare field,
+ * and no input without quotes: wherever a dialect differs from the usual one it would read other values than the server
+ * does. To explain a reject it would have to read the record as the server did, too.
+ */
 #include "readers/cutter.h"
 
 #include <string.h>

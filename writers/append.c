@@ -426,7 +426,8 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
     attempt_init(&attempt, session, piece);
     attempt.plain = !spec->careful && !range_is_rejects(spec->place.range);
     status = attempt_piece(&attempt, result, error);
-    /* A constraint that waits for the commit speaks there; a reader that is asked for ranges, of times that it cannot read.
+    /* A constraint that waits for the commit speaks there; a reader that is asked for ranges, of times that it cannot
+     * read.
      */
     if (status != STATUS_OK && session->target->reject && attempt.plain &&
         !(attempt.reader_failed && spec->replayable) && append_is_row_error(error)) {

@@ -119,6 +119,10 @@ MUST_CHECK enum status job_check_checkpoint(const struct job *job, const struct 
 /* Finds the inputs of a stream, in an order that does not depend on how they were found, and opens them. */
 MUST_CHECK enum status job_inputs(struct job *job, struct error *error);
 void job_inputs_reset(struct job *job);
+struct dialect job_dialect(const struct options *options);
+
+/* --dialect sniff: looks at the heads of some inputs and completes the options, and the dialect of all inputs. */
+MUST_CHECK enum status job_sniff(struct job *job, struct error *error);
 
 /* After the layout was made or read: gives it to the inputs. */
 void job_share_layout(struct job *job);
