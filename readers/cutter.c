@@ -1,10 +1,10 @@
 /*
  * The record cutter, and fields of records: the server's quote rule.
  *
- * libcsv reads the names of a header, and nothing else. Its callback gets a field without its quotes, so that a quoted
- * text for NULL is as NULL as a bare one; it knows no escape but the doubled quote, no quote inside of a bare field,
- * and no input without quotes: wherever a dialect differs from the usual one it would read other values than the server
- * does. To explain a reject it would have to read the record as the server did, too.
+ * libcsv reads the names of a header, and nothing else. Its callback gets a field without its quotes, so that of a text
+ * for NULL, but for the empty one, nobody could say whether it was quoted; it knows no escape but the doubled quote,
+ * and takes a quote inside of a bare field for a character. So it would read other values than the server does wherever
+ * a dialect is not the usual one; and to explain a reject, the record has to be read as the server has read it.
  */
 #include "readers/cutter.h"
 
