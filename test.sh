@@ -3,7 +3,8 @@
 #
 #   ./test.sh [options] [-- arguments of pytest]
 #
-#   (no option)        the sanitized builds first, then the ordinary one, so that its ctest and pytest close the output
+#   (no option)        the sanitized builds first (a test against one of its targets), then the ordinary one (against all of
+#                      them), so that its ctest and pytest close the output
 #   --quick            only the unit tests of the ordinary build
 #   --sanitize LIST    only a build with -DSANITIZE=LIST (address,undefined or thread), all tests
 #
