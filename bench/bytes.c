@@ -1,8 +1,9 @@
 /*
  * hyperfill-bench-bytes: reads an input as hyperfill does, decompressed, and drops it. For bench/inputs.sh.
  *
- *     hyperfill-bench-bytes FILE [MEMORY_MB]
+ *     hyperfill-bench-bytes FILE [MEMORY_MB [before]]
  *
+ * `before`: its checksums are verified before any of it is given, as --verify-input says.
  * Prints the size of the text, so that two programs can be seen to have had the same.
  */
 #include <fcntl.h>
@@ -18,7 +19,7 @@
 #define CHUNK ((size_t)1 << 20)
 #define MEMORY_DEFAULT 256
 
-static enum status read_all(const struct bytes_file *file, int64_t *size, struct error *error)
+static enum status read_all(const struct bytes_file *file, bool verify, int64_t *size, struct error *error)
 {
     char *chunk = malloc(CHUNK);
     struct bytes *bytes = NULL;
@@ -26,6 +27,8 @@ static enum status read_all(const struct bytes_file *file, int64_t *size, struct
     enum status status =
         chunk != NULL ? bytes_open(file, 0, NULL, &bytes, error) : error_set(error, STATUS_SYSTEM, "out of memory");
 
+    if (status == STATUS_OK && verify)
+        status = bytes_verify(bytes, 0, NULL, error);
     for (*size = 0; status == STATUS_OK && got > 0; *size += (int64_t)got)
         status = bytes_read(bytes, NULL, chunk, CHUNK, &got, error);
     bytes_close(bytes);
@@ -41,7 +44,7 @@ int main(int argc, char **argv)
     int64_t size;
 
     if (argc < 2) {
-        fprintf(stderr, "usage: hyperfill-bench-bytes FILE [MEMORY_MB]\n");
+        fprintf(stderr, "usage: hyperfill-bench-bytes FILE [MEMORY_MB [before]]\n");
         return STATUS_USAGE;
     }
     file.name = argv[1];
@@ -53,7 +56,7 @@ int main(int argc, char **argv)
     file.size = facts.st_size;
     file.memory_bytes = (argc > 2 ? strtoll(argv[2], NULL, 10) : MEMORY_DEFAULT) << 20;
     error_reset(&error);
-    if (read_all(&file, &size, &error) != STATUS_OK) {
+    if (read_all(&file, argc > 3, &size, &error) != STATUS_OK) {
         fprintf(stderr, "%s: %s\n", argv[1], error.text);
         return (int)error.status;
     }

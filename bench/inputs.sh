@@ -7,6 +7,7 @@
 #   --rows N   rows of the file (default 2000000)
 #   --runs N   repetitions (default 5); a figure is the median of its runs
 #
+# "after" and "before" are the values of --verify-input; 64 MiB of text in a file have room to be kept, more have not.
 # Within a run both contestants take turns. A ratio is that of their processor times (user and system, all threads), of
 # the same run; wall times are shown beside it. Both must have decompressed the same number of bytes. A missed limit is
 # only shown.
@@ -21,6 +22,8 @@ readonly parts=${HYPERFILL_BENCH_PARTS:-$root/build/hyperfill-bench-parts}
 readonly generate=${HYPERFILL_GENERATE:-$root/build/hyperfill-generate}
 # A frame of 16 MiB holds about what a program that writes several would give each.
 readonly frame_bytes=$((16 << 20))
+# A day of rows, which is verified and kept.
+readonly small_bytes=$((24 << 20))
 
 rows=2000000
 runs=5
@@ -58,6 +61,9 @@ make_files() {
     zstd -q -3 --long=27 "$work/f.csv" -o "$work/long.zst"
     (cd "$work" && split -b "$frame_bytes" f.csv part. && zstd -q -3 -c part.* >frames.zst && rm part.*)
     gzip -k -c "$work/f.csv" >"$work/one.gz"
+    head -c "$small_bytes" "$work/f.csv" >"$work/small.csv"
+    zstd -q -3 "$work/small.csv" -o "$work/small.zst"
+    gzip -k -c "$work/small.csv" >"$work/small.gz"
     sed 's/,/","/g; s/^/"/; s/$/"/' "$work/f.csv" >"$work/quoted.csv"
 }
 
@@ -71,14 +77,16 @@ measure() {
 
 median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 
-# compare NAME FILE LIMIT TOOL…: one line of the table.
+# compare NAME FILE MEMORY VERIFY LIMIT TOOL…: one line of the table. The memory is in MB, as one reader has it.
 compare() {
-    local name=$1 file=$2 limit=$3 run ours ours_wall ratio
-    shift 3
+    local name="$1, $4" file=$2 memory=$3 verify=$4 limit=$5 run ours ours_wall ratio size=$text_size
+    shift 5
+    [[ $file != */small.* ]] || size=$small_bytes
+    [[ $verify == before ]] || verify=
     : >"$work/ratios"; : >"$work/walls"; : >"$work/ours"; : >"$work/theirs"
     for ((run = 0; run < runs; run++)); do
-        measure "$bytes" "$file" 1024
-        [[ $(<"$work/out") == "$text_size" ]] || die "$name: $(<"$work/out") bytes, not $text_size"
+        measure "$bytes" "$file" "$memory" ${verify:+before}
+        [[ $(<"$work/out") == "$size" ]] || die "$name: $(<"$work/out") bytes, not $size"
         ours=$processor ours_wall=$wall
         measure sh -c '"$@" >/dev/null' sh "$@" "$file"
         awk -v a="$ours" -v b="$processor" 'BEGIN {printf "%.3f\n", a / b}' >>"$work/ratios"
@@ -114,7 +122,11 @@ speed "cutter, all quoted" cut "$work/quoted.csv" 500
 speed "cutter, time, router" route "$work/f.csv" 300
 printf '\nTimes in ms\n\n'
 printf '| input | processor | tool | ratio | limit | within | wall ratio |\n|---|---|---|---|---|---|---|\n'
-compare "zst, one frame" "$work/one.zst" 1.25 zstd -dc
-compare "zst, frames of 16 MiB" "$work/frames.zst" 1.25 zstd -dc
-compare "zst, --long=27" "$work/long.zst" 1.25 zstd --long=27 -dc
-compare "gz" "$work/one.gz" 0.7 gzip -dc
+for verify in after before; do
+    compare "zst, one frame" "$work/one.zst" 256 $verify 1.25 zstd -dc
+    compare "zst, one frame of 24 MiB" "$work/small.zst" 256 $verify 1.25 zstd -dc
+    compare "zst, frames of 16 MiB" "$work/frames.zst" 256 $verify 1.25 zstd -dc
+    compare "zst, --long=27" "$work/long.zst" 1024 $verify 1.25 zstd --long=27 -dc
+    compare "gz" "$work/one.gz" 256 $verify 0.7 gzip -dc
+    compare "gz of 24 MiB" "$work/small.gz" 256 $verify 0.7 gzip -dc
+done

@@ -317,6 +317,18 @@ enum status checkpoint_piece(struct checkpoint *checkpoint, const struct checkpo
     return lines_append(checkpoint, &lines, error);
 }
 
+enum status checkpoint_rejects(struct checkpoint *checkpoint, int64_t all, int64_t open, struct error *error)
+{
+    char now[CHECKPOINT_TIME_SIZE];
+    struct lines lines;
+    enum status status = lines_open(&lines, error);
+
+    if (status != STATUS_OK)
+        return status;
+    lines_rejects(&lines, all, open, lines_now(now));
+    return lines_append(checkpoint, &lines, error);
+}
+
 enum status checkpoint_failed(struct checkpoint *checkpoint, int32_t input, int64_t lo, int64_t hi, const char *text,
                               struct error *error)
 {

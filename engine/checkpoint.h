@@ -10,12 +10,14 @@
  *     hyperfill checkpoint 1                                                       <checksum>
  *     job id=5f0c… created=2026-01-31T10:00:00.000Z                                <checksum>
  *     text key=source value=…                  percent-escaped                     <checksum>
+ *     input path=a.csv is=…                    what it was at the first run; one a line, in their order
  *     plan ranges=120 rows=5000000 bytes=640000000
  *     piece input=0 lo=… hi=… mark=… rows=… bytes=… at=
  *     run number=2 started=… updated=… end=stopped rows=… bytes=… ms=…             the last run, when rewritten
  *     start at=2026-01-31T10:00:00.000Z        a run began
  *     piece input=0 lo=… hi=… mark=… rows=… bytes=… at=2026-01-31T10:00:01.250Z
  *     piece input=0 lo=… hi=… mark=… rows=… bytes=… conflicts=… at=…              with rows that were left out
+ *     rejects all=3 open=1 at=…                rejected rows of the whole job, and those never replayed
  *     failed input=0 lo=… hi=… text=… at=…
  *     stop end=complete at=…
  */
@@ -62,9 +64,12 @@ struct checkpoint_state {
     char created[32];     /* UTC, ISO 8601, as all times here */
     struct checkpoint_text *texts; /* in file order: source, target, table, columns, … and "layout" */
     size_t text_count;
+    struct checkpoint_text *inputs; /* in file order; the key is the path */
+    size_t input_count;
     int64_t ranges_planned, rows_planned, bytes_planned; /* -1 where unknown */
     struct checkpoint_piece *pieces;                     /* sorted by lo, then input */
     size_t piece_count;
+    int64_t rejects, rejects_open;       /* of the job; open: not replayed */
     struct checkpoint_failure *failures; /* of the last run */
     size_t failure_count;
     enum checkpoint_end end;             /* of the last run */
@@ -111,6 +116,8 @@ MUST_CHECK enum status checkpoint_plan(struct checkpoint *checkpoint, int64_t ra
                                        struct error *error);
 MUST_CHECK enum status checkpoint_piece(struct checkpoint *checkpoint, const struct checkpoint_piece *piece,
                                         struct error *error);
+MUST_CHECK enum status checkpoint_rejects(struct checkpoint *checkpoint, int64_t all, int64_t open,
+                                          struct error *error);
 MUST_CHECK enum status checkpoint_failed(struct checkpoint *checkpoint, int32_t input, int64_t lo, int64_t hi,
                                          const char *text, struct error *error);
 MUST_CHECK enum status checkpoint_stop(struct checkpoint *checkpoint, enum checkpoint_end end, struct error *error);

@@ -92,6 +92,15 @@ void lines_piece(struct lines *lines, const struct checkpoint_piece *piece, cons
     line_end(lines);
 }
 
+void lines_rejects(struct lines *lines, int64_t all, int64_t open, const char *at)
+{
+    fputs("rejects", lines->stream);
+    line_number(lines, "all", all);
+    line_number(lines, "open", open);
+    line_text(lines, "at", at);
+    line_end(lines);
+}
+
 void lines_failure(struct lines *lines, const struct checkpoint_failure *failure, const char *at)
 {
     fputs("failed", lines->stream);
@@ -155,9 +164,17 @@ void lines_state(struct lines *lines, const struct checkpoint_state *state)
         line_text(lines, "value", state->texts[i].value);
         line_end(lines);
     }
+    for (size_t i = 0; i < state->input_count; i++) {
+        fputs("input", lines->stream);
+        line_text(lines, "path", state->inputs[i].key);
+        line_text(lines, "is", state->inputs[i].value);
+        line_end(lines);
+    }
     lines_plan(lines, state->ranges_planned, state->rows_planned, state->bytes_planned);
     for (size_t i = 0; i < state->piece_count; i++)
         lines_piece(lines, &state->pieces[i], "");
+    if (state->rejects > 0)
+        lines_rejects(lines, state->rejects, state->rejects_open, "");
     run_write(lines, state);
     for (size_t i = 0; i < state->failure_count; i++)
         lines_failure(lines, &state->failures[i], "");

@@ -239,13 +239,19 @@ void checkpoint_failures_free(struct checkpoint_state *state)
     state->failure_count = 0;
 }
 
+static void texts_free(struct checkpoint_text *texts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(texts[i].key);
+        free(texts[i].value);
+    }
+    free(texts);
+}
+
 void checkpoint_state_free(struct checkpoint_state *state)
 {
-    for (size_t i = 0; i < state->text_count; i++) {
-        free(state->texts[i].key);
-        free(state->texts[i].value);
-    }
-    free(state->texts);
+    texts_free(state->texts, state->text_count);
+    texts_free(state->inputs, state->input_count);
     free(state->pieces);
     checkpoint_failures_free(state);
     *state = (struct checkpoint_state){.ranges_planned = -1, .rows_planned = -1, .bytes_planned = -1};

@@ -152,24 +152,35 @@ static enum outcome job_read(struct reading *reading, struct words *words)
                       word_fixed(words, "created", state->created, sizeof state->created));
 }
 
-static enum outcome text_read(struct reading *reading, struct words *words)
+/* Adds a pair of texts to a list of them. */
+static enum outcome pair_read(struct words *words, const char *first, const char *second, struct checkpoint_text **list,
+                              size_t *count)
 {
-    struct checkpoint_state *state = reading->state;
-    struct checkpoint_text *texts = array_grow(state->texts, state->text_count, sizeof *texts);
+    struct checkpoint_text *texts = array_grow(*list, *count, sizeof *texts);
     struct checkpoint_text text = {0};
     enum outcome outcome;
 
     if (texts == NULL)
         return LINE_NO_MEMORY;
-    state->texts = texts;
-    outcome = word_text(words, "key", &text.key);
+    *list = texts;
+    outcome = word_text(words, first, &text.key);
     if (outcome == LINE_FINE)
-        outcome = word_text(words, "value", &text.value);
+        outcome = word_text(words, second, &text.value);
     if (outcome == LINE_FINE)
-        texts[state->text_count++] = text;
+        texts[(*count)++] = text;
     else
         free(text.key);
     return outcome;
+}
+
+static enum outcome text_read(struct reading *reading, struct words *words)
+{
+    return pair_read(words, "key", "value", &reading->state->texts, &reading->state->text_count);
+}
+
+static enum outcome input_read(struct reading *reading, struct words *words)
+{
+    return pair_read(words, "path", "is", &reading->state->inputs, &reading->state->input_count);
 }
 
 static enum outcome plan_read(struct reading *reading, struct words *words)
@@ -200,6 +211,14 @@ static enum outcome piece_read(struct reading *reading, struct words *words)
         return LINE_DAMAGED;
     entries[reading->entry_count++] = entry;
     return LINE_FINE;
+}
+
+static enum outcome rejects_read(struct reading *reading, struct words *words)
+{
+    struct checkpoint_state *state = reading->state;
+
+    return outcome_of(word_number(words, "all", &state->rejects) && word_number(words, "open", &state->rejects_open) &&
+                      word_at(words, state));
 }
 
 static enum outcome failed_read(struct reading *reading, struct words *words)
@@ -265,8 +284,9 @@ enum outcome record_read(struct reading *reading, const char *record, size_t siz
         const char *name;
         enum outcome (*read)(struct reading *reading, struct words *words);
     } kinds[] = {
-        {"job", job_read},       {"text", text_read}, {"plan", plan_read},   {"piece", piece_read},
-        {"failed", failed_read}, {"run", run_read},   {"start", start_read}, {"stop", stop_read},
+        {"job", job_read},     {"text", text_read},       {"input", input_read},   {"plan", plan_read},
+        {"piece", piece_read}, {"rejects", rejects_read}, {"failed", failed_read}, {"run", run_read},
+        {"start", start_read}, {"stop", stop_read},
     };
     const char *blank = memchr(record, ' ', size);
     size_t name_size = blank != NULL ? (size_t)(blank - record) : size;

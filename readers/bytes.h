@@ -13,9 +13,9 @@
  * may be given before that, but never its last one; of a frame that tells its size and has room in a thread's ring,
  * none are. So whoever was given a frame to its end knows that it was right, and a position inside of a frame that is
  * not verified lies before its end: who begins there again decompresses that frame from its beginning, and fails at its
- * end again. Rows of a frame that proves to be wrong may be committed, if it is a large one or gzip, but the run fails
- * then, and so does each later run of that job. An input that is cut off, is corrupt, or has something else behind its
- * last frame is STATUS_DATA; it never looks like the end.
+ * end again. Rows of a frame that proves to be wrong may be committed, if it is a large one or gzip and nobody asked
+ * for bytes_verify, but the run fails then, and so does each later run of that job. An input that is cut off, is
+ * corrupt, or has something else behind its last frame is STATUS_DATA; it never looks like the end.
  */
 #pragma once
 
@@ -50,12 +50,13 @@ MUST_CHECK enum status bytes_read(struct bytes *bytes, struct stop *stop, char *
                                   struct error *error);
 
 /*
- * Whether no byte of the input, which can seek, is given before the frame that it is in was verified: so for zstd if
- * all frames tell their sizes and have room in a thread's ring. Looks at all headers of frames. A plain input has
- * nothing to verify.
+ * Of an input that can seek and was opened at 0, before anything is read of it: makes sure that no byte is given before
+ * the frame or member that it is in was verified, and goes to `offset`. So it is anyway for zstd if all frames tell
+ * their sizes and have room in a thread's ring: of these only the headers are looked at. Everything else is
+ * decompressed to its end first. The text is kept where the memory has room for all of it, and then given from there;
+ * else it is decompressed a second time, which is told in a notice.
  */
-MUST_CHECK enum status bytes_verified_first(struct bytes *bytes, struct stop *stop, bool *verified,
-                                            struct error *error);
+MUST_CHECK enum status bytes_verify(struct bytes *bytes, int64_t offset, struct stop *stop, struct error *error);
 
 /* A plain pipe has more right now, so that reading does not wait; false for everything else. */
 bool bytes_ready(const struct bytes *bytes);

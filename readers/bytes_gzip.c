@@ -78,9 +78,7 @@ static enum status gzip_step(struct decoder *decoder, char *to, size_t room, siz
     state->avail_out = most;
     code = isal_inflate(state);
     if (code < 0 || code == ISAL_NEED_DICT)
-        return raw_error(decoder->raw, decoder_position(decoder), error,
-                         "%s. Rows from it may be committed, but the job is not complete: get the input anew",
-                         problem_text(code));
+        return raw_error(decoder->raw, decoder_position(decoder), error, "%s: get the input anew", problem_text(code));
     decoder->at = decoder->size - state->avail_in;
     *got = most - state->avail_out;
     *unit_end = state->block_state == ISAL_BLOCK_FINISH;

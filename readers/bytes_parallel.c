@@ -21,7 +21,7 @@
 #define THREADS_MAX 16
 #define UNITS_MAX 64
 #define RING_MIN ((int64_t)64 << 10)
-/* Rings of 8 MiB were measured to cost a tenth more processor time: they fall out of the cache before they are read. */
+/* Larger rings were measured to cost a tenth more processor time: they fall out of the cache before they are read. */
 #define RING_MAX ((int64_t)4 << 20)
 /* A frame is looked through for its end so far, before it is taken for a stream. */
 #define WALK_MAX ((int64_t)64 << 20)
@@ -335,26 +335,35 @@ int64_t parallel_position(struct parallel *parallel)
 
 /* ---- Starting and ending ---- */
 
-/* As many threads as there are frames' worth of memory for, if all are like the first. */
+/*
+ * As many threads as there are frames' worth of memory for, if all are like the first. A ring has room for a whole
+ * frame where it can: what that costs the cache is little beside verifying all frames in a turn of its own.
+ */
 static enum status plan_threads(struct parallel *parallel, int *count, struct error *error)
 {
+    const int64_t rings = memory_rings(parallel->raw, parallel->kind);
     struct frame frame = {0};
     bool none = false;
     enum status status = STATUS_OK;
-    int64_t fit;
+    int64_t fit, wanted = RING_MAX;
 
     *count = 1;
     if (parallel->kind == BYTES_ZSTD)
         status = frame_find(parallel->raw, NULL, parallel->next, WALK_MAX, &frame, &none, error);
-    if (status != STATUS_OK || parallel->kind == BYTES_GZIP || none || frame.until < 0)
-        return status;
-    fit = parallel->memory_max / (frame.window + DECODER_MEMORY);
-    if (parallel->raw->file.size == frame.until)
-        fit = 1;
-    *count = parallel->raw->file.threads < THREADS_MAX ? parallel->raw->file.threads : THREADS_MAX;
-    *count = fit < *count ? (int)fit : *count;
-    *count = *count > 0 ? *count : 1;
-    return STATUS_OK;
+    if (status == STATUS_OK && parallel->kind == BYTES_ZSTD && !none && frame.until >= 0) {
+        if (frame.text > wanted && frame.text <= rings)
+            wanted = frame.text;
+        fit = parallel->memory_max / (frame.window + DECODER_MEMORY);
+        fit = wanted > RING_MAX && rings / wanted < fit ? rings / wanted : fit;
+        if (parallel->raw->file.size == frame.until)
+            fit = 1;
+        *count = parallel->raw->file.threads < THREADS_MAX ? parallel->raw->file.threads : THREADS_MAX;
+        *count = fit < *count ? (int)fit : *count;
+        *count = *count > 0 ? *count : 1;
+    }
+    parallel->ring_size = rings / *count < wanted ? rings / *count : wanted;
+    parallel->ring_size = parallel->ring_size < RING_MIN ? RING_MIN : parallel->ring_size;
+    return status;
 }
 
 static enum status worker_start(struct parallel *parallel, struct error *error)
@@ -392,11 +401,6 @@ enum status parallel_open(struct raw *raw, enum bytes_kind kind, int64_t from, s
     pthread_cond_init(&parallel->work, NULL);
     pthread_cond_init(&parallel->filled, NULL);
     status = plan_threads(parallel, &count, error);
-    if (status == STATUS_OK) {
-        parallel->ring_size = memory_rings(raw, kind) / count;
-        parallel->ring_size = parallel->ring_size > RING_MAX ? RING_MAX : parallel->ring_size;
-        parallel->ring_size = parallel->ring_size < RING_MIN ? RING_MIN : parallel->ring_size;
-    }
     for (int i = 0; status == STATUS_OK && i < count; i++)
         status = worker_start(parallel, error);
     if (status != STATUS_OK) {
@@ -410,6 +414,16 @@ enum status parallel_open(struct raw *raw, enum bytes_kind kind, int64_t from, s
 int64_t parallel_ring_size(const struct parallel *parallel)
 {
     return parallel->ring_size;
+}
+
+int64_t parallel_memory(struct parallel *parallel)
+{
+    int64_t memory;
+
+    pthread_mutex_lock(&parallel->mutex);
+    memory = parallel->memory_used + parallel->ring_size * parallel->worker_count;
+    pthread_mutex_unlock(&parallel->mutex);
+    return memory;
 }
 
 void parallel_close(struct parallel *parallel)

@@ -131,6 +131,9 @@ int64_t parallel_position(struct parallel *parallel);
 /* A frame whose size is told and not more is verified before anything of it is given. */
 int64_t parallel_ring_size(const struct parallel *parallel);
 
+/* What it holds now of bytes_memory(). */
+int64_t parallel_memory(struct parallel *parallel);
+
 /* What a decoder takes besides its window. */
 #define DECODER_MEMORY ((int64_t)768 << 10)
 

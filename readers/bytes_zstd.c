@@ -89,9 +89,7 @@ static enum status zstd_step(struct decoder *decoder, char *to, size_t room, siz
 
     if (ZSTD_isError(left))
         return raw_error(decoder->raw, decoder_position(decoder), error,
-                         "the zstd frame is corrupt (%s). Rows from it may be committed, but the job is not complete: "
-                         "get the input anew",
-                         ZSTD_getErrorName(left));
+                         "the zstd frame is corrupt (%s): get the input anew", ZSTD_getErrorName(left));
     decoder->at = in.pos;
     *got = out.pos;
     *unit_end = left == 0;

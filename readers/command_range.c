@@ -10,6 +10,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +48,7 @@ struct reading {
     size_t header_size;
     struct filling filling;
     int64_t rows, bytes;
+    bool careful; /* the writer rejects rows whose time cannot be read */
 };
 
 /* ---- Sessions ---- */
@@ -139,6 +141,10 @@ static enum status header_keep(struct reading *reading, struct error *error)
     return status;
 }
 
+/*
+ * A row whose time cannot be read is the writer's to reject, where it does so. It learns of the first one by the
+ * SQLSTATE of the error, has the range read again, and is careful then.
+ */
 static enum status row_check(struct reading *reading, const char *record, size_t size, int64_t offset,
                              struct error *error)
 {
@@ -147,7 +153,9 @@ static enum status row_check(struct reading *reading, const char *record, size_t
     int64_t value;
 
     if (!record_time(&reading->times, &reading->cutter, record, size, &value))
-        return record_time_error(&reading->times, &reading->cutter, record, size, offset, reading->line, error);
+        return reading->careful
+                   ? STATUS_OK
+                   : record_time_error(&reading->times, &reading->cutter, record, size, offset, reading->line, error);
     if (value >= reading->range.lo && value < reading->range.hi)
         return STATUS_OK;
     return record_error(csv, offset, reading->line, error,
@@ -156,11 +164,14 @@ static enum status row_check(struct reading *reading, const char *record, size_t
                         time_format(csv->time.type, value, text));
 }
 
-static enum status cut_error(struct reading *reading, int64_t offset, struct error *error)
+/* `size` is 0 where it is in doubt where the record ends. */
+static enum status cut_error(struct reading *reading, int64_t offset, size_t size, struct error *error)
 {
     record_error(reading->session->source->csv, offset, reading->line, error, "%s", reading->cutter.problem);
     if (reading->cutter.in_quote)
         error_hint(error, " (the quote opens in line %" PRId64 ")", reading->line + reading->cutter.quote_newlines);
+    if (size > 0)
+        snprintf(error->sqlstate, sizeof error->sqlstate, "22P04");
     return error->status;
 }
 
@@ -202,8 +213,10 @@ static enum status records_take(struct reading *reading, bool last, size_t *used
 
         if (cut == CUT_MORE)
             break;
-        status = cut == CUT_BAD ? cut_error(reading, reading->offset + (int64_t)at, error)
-                                : record_take(reading, at, size, error);
+        if (cut == CUT_BAD && (size == 0 || header || !reading->careful))
+            status = cut_error(reading, reading->offset + (int64_t)at, header ? 0 : size, error);
+        else
+            status = record_take(reading, at, size, error);
         at += size;
         rows_at = header ? at : rows_at;
         reading->line += lines;
@@ -331,6 +344,7 @@ static void session_read(void *opaque, struct piece *piece)
                               .filling = {session->pipeline, session->packer, piece, NULL, NULL},
                               .range = piece_spec(piece)->place.range,
                               .line = 1,
+                              .careful = piece_spec(piece)->careful,
                               .headed = !csv->dialect.header};
     struct error error;
 

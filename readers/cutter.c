@@ -1,4 +1,11 @@
-/* The record cutter: the server's quote rule. */
+/*
+ * The record cutter, and fields of records: the server's quote rule.
+ *
+ * libcsv reads the names of a header, and nothing else. Its callback gets a field without its quotes, so that of a text
+ * for NULL, but for the empty one, nobody could say whether it was quoted; it knows no escape but the doubled quote,
+ * and takes a quote inside of a bare field for a character. So it would read other values than the server does wherever
+ * a dialect is not the usual one; and to explain a reject, the record has to be read as the server has read it.
+ */
 #include "readers/cutter.h"
 
 #include <string.h>

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/log.h"
 #include "readers/record.h"
 
 /* Large enough for cheap system calls, small enough to stay in the cache until it is routed. */
@@ -91,6 +90,16 @@ static void count_taken(struct input *input)
     input->taken = taken;
 }
 
+/* What the operator has to know of an input that proves to be wrong when rows of it may be loaded. */
+static void hint_suspect(const struct input *input, struct error *error)
+{
+    if (error->status != STATUS_DATA || input->verified || input->source->kind == BYTES_PLAIN)
+        return;
+    error_hint(error, ". Rows that stand before may be in the target by now and are suspect: the job is not complete "
+                      "and never will be with this input. Get it anew, forget the job (hyperfill clean --yes) and load "
+                      "all with --overlap replace, which deletes what is there in each range that it loads");
+}
+
 /* One read behind the text. */
 static enum status read_some(struct input *input, struct error *error)
 {
@@ -99,6 +108,7 @@ static enum status read_some(struct input *input, struct error *error)
                                     input->buffer_size - input->size, &got, error);
 
     count_taken(input);
+    hint_suspect(input, error);
     if (status == STATUS_OK && got == 0 && input->source->at_end != NULL)
         status = input->source->at_end(input->source->command, error);
     if (status != STATUS_OK)
@@ -206,40 +216,20 @@ static struct bytes_file file_of(const struct stream_source *source)
     };
 }
 
-enum status input_verify(const struct stream_source *source, struct stop *stop, struct error *error)
-{
-    struct bytes_file file = file_of(source);
-    struct bytes *bytes = NULL;
-    bool verified = false;
-    enum status status;
-    size_t got = 1;
-    char *buffer;
-
-    if (!source->seekable || source->kind == BYTES_PLAIN || source->start.offset > 0 || source->mark_count > 0)
-        return STATUS_OK;
-    buffer = malloc(BUFFER_SIZE);
-    if (buffer == NULL)
-        return error_set(error, STATUS_SYSTEM, "out of memory");
-    status = bytes_open(&file, 0, stop, &bytes, error);
-    if (status == STATUS_OK)
-        status = bytes_verified_first(bytes, stop, &verified, error);
-    if (status == STATUS_OK && !verified)
-        log_line(LOG_NOTICE, "%s: verifying its checksums before its rows are used", source->name);
-    while (!verified && status == STATUS_OK && got > 0)
-        status = bytes_read(bytes, stop, buffer, BUFFER_SIZE, &got, error);
-    bytes_close(bytes);
-    free(buffer);
-    return status;
-}
-
-/* Opens a file anew where it is to be read from. */
-static enum status open_at(struct input *input, struct input_position start, struct error *error)
+/*
+ * Opens a file anew where it is to be read from. Checksums stand behind what they are about, and nothing may be
+ * committed that turns out to be corrupt: so a compressed file is verified before any of its rows is used.
+ */
+static enum status open_at(struct input *input, struct input_position start, bool verified, struct error *error)
 {
     const struct stream_source *source = input->source;
     struct bytes_file file = file_of(source);
-    enum status status = bytes_open(&file, start.offset, input->stop, &input->bytes, error);
+    enum status status = bytes_open(&file, verified ? 0 : start.offset, input->stop, &input->bytes, error);
 
     input->own_bytes = status == STATUS_OK;
+    input->verified = verified;
+    if (status == STATUS_OK && verified)
+        status = bytes_verify(input->bytes, start.offset, input->stop, error);
     input->window = start;
     return status == STATUS_OK ? input_refill(input, 0, start.line, error) : status;
 }
@@ -258,12 +248,13 @@ static enum status skip_to(struct input *input, struct input_position start, str
     return input_drop(input, (size_t)(start.offset - input->window.offset), start.line, error);
 }
 
-enum status input_open(struct input *input, const struct stream_source *source, struct input_position start, bool marks,
+enum status input_open(struct input *input, const struct stream_source *source, struct input_position start, bool runs,
                        int64_t record_max, struct stop *stop, struct stats *stats, struct error *error)
 {
     size_t most = record_max > (int64_t)BUFFER_MIN ? (size_t)record_max : BUFFER_MIN;
     enum status status = STATUS_OK;
-    bool resumed = start.offset > 0;
+    bool resumed = start.offset > 0, begun = resumed || source->mark_count > 0;
+    bool verified = runs && !begun && !source->verify_after && source->kind != BYTES_PLAIN;
 
     *input = (struct input){.source = source, .stop = stop, .stats = stats};
     if (most < source->head_size)
@@ -274,11 +265,11 @@ enum status input_open(struct input *input, const struct stream_source *source, 
     if (input->buffer == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     if (!source->seekable)
-        status = checks_make(input, start, marks, error);
+        status = checks_make(input, start, runs, error);
     if (!resumed)
         start = (struct input_position){.offset = source->header_end, .line = 1 + source->header_lines};
     if (status == STATUS_OK && source->seekable)
-        return open_at(input, start, error);
+        return open_at(input, start, verified, error);
     input->bytes = source->bytes;
     if (status == STATUS_OK)
         status = take_head(input, error);

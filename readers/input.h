@@ -22,6 +22,7 @@ struct input {
     const struct stream_source *source;
     struct bytes *bytes;
     bool own_bytes;      /* not the source's */
+    bool verified;       /* nothing is given that may prove to be wrong */
     int64_t taken;       /* of the bytes, that was counted */
     struct stop *stop;   /* NULL: never */
     struct stats *stats; /* NULL: nobody counts */
@@ -38,19 +39,13 @@ struct input {
 
 /*
  * Goes to `start` (offset 0: the first record); of standard input, what lies before is read and compared. A record may
- * be up to `record_max` bytes. Marks of the source are checked if `marks` is set.
+ * be up to `record_max` bytes. `runs`: rows will be loaded, so marks of the source are checked, and a compressed file
+ * is verified as the source says (bytes_verify), unless rows of it are committed already: what was begun goes on.
  */
 MUST_CHECK enum status input_open(struct input *input, const struct stream_source *source, struct input_position start,
-                                  bool marks, int64_t record_max, struct stop *stop, struct stats *stats,
+                                  bool runs, int64_t record_max, struct stop *stop, struct stats *stats,
                                   struct error *error);
 void input_close(struct input *input);
-
-/*
- * Reads a compressed file to its end before any of its rows is used: checksums stand behind what they are about, and
- * nothing may be committed that turns out to be corrupt. Not done where frames are verified as they come
- * (bytes_verified_first), nor where rows of the file are committed already: then it was.
- */
-MUST_CHECK enum status input_verify(const struct stream_source *source, struct stop *stop, struct error *error);
 
 /*
  * Drops the first `used` bytes, of which the next is in `line`, and reads on: at least one byte more, or `last` is set.

@@ -112,6 +112,7 @@ enum status record_time_error(const struct record_times *times, const struct cut
     enum time_problem problem;
     int64_t value;
 
+    snprintf(error->sqlstate, sizeof error->sqlstate, "22007");
     if (name[0] != '\0')
         snprintf(column, sizeof column, "time column \"%s\" (field %d)", name, source->time_index + 1);
     else

@@ -20,7 +20,8 @@ void record_times_init(struct record_times *times, const struct stream_source *s
 bool record_time(struct record_times *times, const struct cutter *cutter, const char *record, size_t size,
                  int64_t *value);
 
-/* Says why record_time was false: STATUS_DATA with the name of the input and the column, line and offset. */
+/* Says why record_time was false: STATUS_DATA with the name of the input and the column, line and offset; and 22007, by
+ * which errors are known to be about a row. */
 enum status record_time_error(const struct record_times *times, const struct cutter *cutter, const char *record,
                               size_t size, int64_t offset, int64_t line, struct error *error);
 

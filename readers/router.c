@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,8 +138,10 @@ static enum status route_bad(struct router *router, const char *record, size_t s
         skip_record(router, size, lines);
         return STATUS_OK;
     }
-    if (!router->source->reject && problem != NULL)
+    if (!router->source->reject && problem != NULL) {
+        snprintf(error->sqlstate, sizeof error->sqlstate, "22P04");
         return record_error(router->source, offset, router->line, error, "%s", problem);
+    }
     if (!router->source->reject)
         return record_time_error(&router->times, &router->cutter, record, size, offset, router->line, error);
     /* The input's order is not judged by them. */
@@ -335,10 +338,8 @@ static enum status router_create(const struct stream_source *source, struct pipe
 static enum status route_input(const struct stream_source *source, struct pipeline *pipeline, struct error *error)
 {
     struct router *router = NULL;
-    enum status status = input_verify(source, pipeline_stop(pipeline), error);
+    enum status status = router_create(source, pipeline, &router, error);
 
-    if (status == STATUS_OK)
-        status = router_create(source, pipeline, &router, error);
     if (status == STATUS_OK)
         status = router_run(router, error);
     router_free(router);

@@ -92,6 +92,8 @@ static enum status look_at_nulls(const struct sniff_head *look, const struct rea
             found = index;
         }
     }
+    look->sniff->seen.null_text = found >= 0;
+    look->sniff->seen.empty = empty;
     if (found >= 0 && empty)
         return error_set(
             error, STATUS_USAGE,
@@ -136,6 +138,7 @@ static enum status look_at_times(const struct sniff_head *look, const struct rea
         columns++;
         name_field(look, reading, i, name);
     }
+    look->sniff->seen.times = columns > 0;
     if (look->given->time_format || columns == 0)
         return STATUS_OK;
     if ((all & 1) != 0) {
@@ -231,6 +234,8 @@ static enum status look_at_records(struct sniff_head *look, bool bom, struct err
         return status;
     sniff->dialect.delimiter = reading.delimiter;
     sniff->dialect.quote = reading.quote;
+    sniff->seen.delimiter = reading.fields > 1;
+    sniff->seen.quote = reading.encloses;
     if (!look->given->escape)
         sniff->dialect.escape = reading.quote;
     if (!look->given->delimiter)
@@ -260,6 +265,7 @@ enum status sniff_look(const char *head, size_t size, bool last, const struct sn
 
     sniff->found[0] = sniff->unsure[0] = '\0';
     sniff->encoding = sniff->time_format = NULL;
+    sniff->seen = (struct sniff_seen){0};
     if (size >= 2 && (memcmp(head, "\xff\xfe", 2) == 0 || memcmp(head, "\xfe\xff", 2) == 0))
         return error_set(
             error, STATUS_DATA,

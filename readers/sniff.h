@@ -15,10 +15,16 @@ struct sniff_given {
     bool delimiter, quote, escape, header, null_text, encoding, time_format;
 };
 
+/* What there was to see, so that a value of the dialect is more than its default. */
+struct sniff_seen {
+    bool delimiter, quote, null_text, empty, times; /* empty: nothing stands where a value should be */
+};
+
 struct sniff {
-    struct dialect dialect;      /* what was given, and what was found */
-    const char *encoding;        /* found: UTF8; NULL: plain ASCII, or given */
-    const char *time_format;     /* found, as --time-format takes it; NULL: iso, or no single time column, or given */
+    struct dialect dialect;  /* what was given, and what was found */
+    const char *encoding;    /* found: UTF8; NULL: plain ASCII, or given */
+    const char *time_format; /* found, as --time-format takes it; NULL: iso, or no single time column, or given */
+    struct sniff_seen seen;
     char found[SNIFF_TEXT_MAX];  /* "delimiter ';', header yes, …" */
     char unsure[SNIFF_TEXT_MAX]; /* what could matter and cannot be known from the head; "" */
 };

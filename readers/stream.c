@@ -321,11 +321,6 @@ static enum status source_open_fd(struct stream_source *source, struct error *er
         source->size = -1;
         return STATUS_OK;
     }
-    if (source->at_end != NULL) {
-        source->seekable = false;
-        source->size = -1;
-        return STATUS_OK;
-    }
     source->fd = standard ? STDIN_FILENO : open(source->path, O_RDONLY | O_CLOEXEC);
     if (source->fd < 0)
         return error_set_errno(error, STATUS_SYSTEM, "cannot open %s", source->path);

@@ -56,8 +56,9 @@ struct stream_source {
     struct time_column time;
     struct layout *layout;
     int32_t input;
-    bool alone;  /* no other input has rows of the same times, as far as known */
-    bool reject; /* records whose time cannot be read go into a piece of RANGE_REJECTS; else they end the run */
+    bool alone;        /* no other input has rows of the same times, as far as known */
+    bool reject;       /* records whose time cannot be read go into a piece of RANGE_REJECTS; else they end the run */
+    bool verify_after; /* checksums of a compressed file count where they stand, not before any of its rows is used */
     struct input_position start; /* frontier: where to begin; zero: at the first record */
     const struct stream_mark *marks;
     size_t mark_count;

@@ -479,9 +479,10 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
     attempt.plain = !(spec->careful && reject) && !rejects;
     attempt.wired = !spec->careful && !rejects && append_input_of(session, piece)->transcoder != NULL;
     status = attempt_piece(&attempt, result, error);
-    /* A constraint that waits for the commit speaks there. */
-    if (status != STATUS_OK && (reject || attempt.wired) && attempt.plain && !attempt.reader_failed &&
-        append_is_row_error(error)) {
+    /* A constraint that waits for the commit speaks there; a reader that is asked for ranges, of times that it cannot
+     * read. */
+    if (status != STATUS_OK && (reject || attempt.wired) && attempt.plain &&
+        (!attempt.reader_failed || (reject && !spec->replayable)) && append_is_row_error(error)) {
         result->careful = !spec->replayable;
         if (spec->replayable) {
             build_leave(session, piece, false);

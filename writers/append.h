@@ -32,6 +32,9 @@ struct append_input {
     /* Says why the reader could not route a record, in the error's text and SQLSTATE (22007: its time cannot be read);
      * NULL where it always can. */
     void (*explain)(const void *context, const char *record, size_t size, struct error *error);
+    /* Of a source that is asked for ranges: whether a record must not be loaded, whatever the server makes of it, and
+     * why, as above. The reader leaves it in a piece that is written carefully. NULL: never. */
+    bool (*refuses)(const void *context, const char *record, size_t size, struct error *error);
     const void *context;
     /* What COPY gets of each record; NULL: the record as it is. */
     const struct shape *shape;

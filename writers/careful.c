@@ -58,6 +58,9 @@ static enum status take(struct careful *careful, const struct record *record, st
     enum status status = STATUS_OK;
 
     error_reset(&careful->reason);
+    if (careful->input->refuses != NULL &&
+        careful->input->refuses(careful->input->context, record->text, record->size, &careful->reason))
+        return careful_reject_unrouted(careful, record, error);
     if (careful->input->shape != NULL)
         status = shape_apply(careful->input->shape, record->text, record->size, &careful->shaped, &careful->reason);
     if (status == STATUS_OK)

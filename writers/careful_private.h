@@ -46,5 +46,9 @@ void careful_add(struct append_target *target, struct careful_count *count, int6
 MUST_CHECK enum status careful_reject_record(struct careful *careful, const char *text, size_t size, int64_t offset,
                                              int64_t line, struct error *error);
 
+/* Rejects the record for careful->reason, which is the reader's: it may be about the time. */
+MUST_CHECK enum status careful_reject_unrouted(struct careful *careful, const struct record *record,
+                                               struct error *error);
+
 /* Rejects every record of the piece, which is one of RANGE_REJECTS. */
 MUST_CHECK enum status careful_reject_all(struct careful *careful, struct error *error);

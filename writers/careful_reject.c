@@ -118,6 +118,14 @@ enum status careful_reject_record(struct careful *careful, const char *text, siz
     return STATUS_OK;
 }
 
+enum status careful_reject_unrouted(struct careful *careful, const struct record *record, struct error *error)
+{
+    careful->column[0] = '\0';
+    if (strcmp(careful->reason.sqlstate, "22007") == 0)
+        snprintf(careful->column, sizeof careful->column, "%s", careful->target->table->time_name);
+    return careful_reject_record(careful, record->text, record->size, record->offset, record->line, error);
+}
+
 enum status careful_reject_all(struct careful *careful, struct error *error)
 {
     enum status status = STATUS_OK;
@@ -130,10 +138,7 @@ enum status careful_reject_all(struct careful *careful, struct error *error)
             break;
         error_reset(&careful->reason);
         careful->input->explain(careful->input->context, record.text, record.size, &careful->reason);
-        careful->column[0] = '\0';
-        if (strcmp(careful->reason.sqlstate, "22007") == 0)
-            snprintf(careful->column, sizeof careful->column, "%s", careful->target->table->time_name);
-        status = careful_reject_record(careful, record.text, record.size, record.offset, record.line, error);
+        status = careful_reject_unrouted(careful, &record, error);
         if (status == STATUS_OK && reject_is_full(&careful->batch))
             status = reject_flush(careful->session->pg, &careful->batch, error);
     }

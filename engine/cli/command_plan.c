@@ -8,6 +8,7 @@
 #include "engine/cli/text.h"
 
 #define RANGES_SHOWN 12
+#define SHAPES_SHOWN 6
 
 static const char *kind_text(const struct table *table)
 {
@@ -26,6 +27,62 @@ static void print_bounds(const struct job *job)
     printf("window    from %s until %s (half-open)\n",
            job->window.lo == INT64_MIN ? "the beginning" : time_format(job->table.time.type, job->window.lo, from),
            job->window.hi == INT64_MAX ? "the end" : time_format(job->table.time.type, job->window.hi, until));
+}
+
+/* Whether records of both inputs become what COPY gets in the same way, but for the texts of --set. */
+static bool same_shape(const struct mapping *one, const struct mapping *other)
+{
+    bool same = strcmp(one->column_list, other->column_list) == 0 && one->fields.count == other->fields.count;
+
+    for (int i = 0; same && i < one->fields.count; i++) {
+        const char *name = one->fields.items[i], *other_name = other->fields.items[i];
+
+        same = name == NULL || other_name == NULL ? name == other_name : strcmp(name, other_name) == 0;
+    }
+    return same;
+}
+
+static void print_shape(const struct job *job, size_t first, size_t count, bool only, bool texts_differ)
+{
+    const struct mapping *mapping = &job->mappings[first];
+
+    if (only)
+        printf("%s\n", mapping->column_list);
+    else if (count == 1)
+        printf("%s of %s\n", mapping->column_list, job->inputs[first].name);
+    else
+        printf("%s of %zu inputs, the first %s\n", mapping->column_list, count, job->inputs[first].name);
+    if (mapping->shape != NULL)
+        printf("          made of %s%s\n", mapping->text,
+               texts_differ ? " in the first; others have texts of their own" : "");
+}
+
+/* The shapes of all inputs, each once; some where they are many. */
+static void print_shapes(const struct job *job)
+{
+    size_t firsts[SHAPES_SHOWN], counts[SHAPES_SHOWN] = {0}, shown = 0, others = 0;
+    bool texts_differ[SHAPES_SHOWN] = {false};
+
+    for (size_t i = 0; i < job->input_count; i++) {
+        size_t j = 0;
+
+        while (j < shown && !same_shape(&job->mappings[firsts[j]], &job->mappings[i]))
+            j++;
+        if (j == SHAPES_SHOWN) {
+            others++;
+            continue;
+        }
+        if (j == shown)
+            firsts[shown++] = i;
+        counts[j]++;
+        texts_differ[j] = texts_differ[j] || strcmp(job->mappings[firsts[j]].text, job->mappings[i].text) != 0;
+    }
+    for (size_t j = 0; j < shown; j++) {
+        printf("%s", j == 0 ? "columns   " : "          ");
+        print_shape(job, firsts[j], counts[j], shown == 1, texts_differ[j]);
+    }
+    if (others > 0)
+        printf("          … and %zu inputs of other shapes\n", others);
 }
 
 static void print_sides(const struct job *job)
@@ -58,9 +115,7 @@ static void print_sides(const struct job *job)
     printf("\ntime      \"%s\" %s\n", job->table.time_name, time_type_sql(job->table.time.type));
     print_bounds(job);
     if (job_reads_csv(job))
-        printf("columns   %s\n", job->inputs[0].column_list);
-    if (job_reads_csv(job) && job->mappings[0].shape != NULL)
-        printf("          made of %s\n", job->mappings[0].text);
+        print_shapes(job);
     printf("wire      %s\n", job->wire);
 }
 

@@ -15,6 +15,7 @@ struct replaying {
     struct job job;
     struct job_rejects rejects;
     struct reject_pairs pairs;
+    char path[CHECKPOINT_PATH_MAX];
     struct checkpoint *checkpoint;
     struct stop *stop;
     struct signals *signals;
@@ -110,6 +111,24 @@ static void tell(const struct replay_count *done, const struct job_rejects *reje
              count_format(done->before, before), count_format(rejects->open, open));
 }
 
+/* The checkpoint file, if it is of this job, says what is left; one that is lost or damaged is left to the next run. */
+static enum status note_rejects(struct replaying *replaying, struct error *error)
+{
+    const struct job_rejects *rejects = &replaying->rejects;
+    struct checkpoint_state state;
+    enum status status = checkpoint_read(replaying->path, &state, error);
+
+    if (status != STATUS_OK)
+        return status;
+    if (state.exists && !state.damaged && strcmp(state.job, replaying->job.ledger.job) == 0) {
+        state.rejects = rejects->all;
+        state.rejects_open = rejects->open;
+        status = checkpoint_rewrite(replaying->checkpoint, &state, error);
+    }
+    checkpoint_state_free(&state);
+    return status;
+}
+
 static enum status replay_job(struct replaying *replaying, struct error *error)
 {
     struct job *job = &replaying->job;
@@ -140,13 +159,14 @@ static enum status replay_job(struct replaying *replaying, struct error *error)
         reject_count(job->target, &job->ledger, &rejects->all, &rejects->open, &second) != STATUS_OK)
         return status == STATUS_OK ? (*error = second, second.status) : status;
     tell(&done, rejects);
+    if (note_rejects(replaying, &second) != STATUS_OK)
+        log_line(LOG_WARNING, "the checkpoint file does not tell of it: %s", second.text);
     return status == STATUS_OK ? job_rejects_tell(rejects, error) : status;
 }
 
 enum status command_replay(const struct options *options, struct error *error)
 {
     struct replaying *replaying = calloc(1, sizeof *replaying);
-    char path[CHECKPOINT_PATH_MAX];
     enum status status;
 
     if (replaying == NULL)
@@ -157,9 +177,9 @@ enum status command_replay(const struct options *options, struct error *error)
         status = signals_start(replaying->stop, notice_signal, &replaying->signals, error);
     /* Not beside a run, which may write the files anew. */
     if (status == STATUS_OK)
-        status = command_checkpoint_path(options, path, error);
+        status = command_checkpoint_path(options, replaying->path, error);
     if (status == STATUS_OK)
-        status = checkpoint_open(path, &replaying->checkpoint, error);
+        status = checkpoint_open(replaying->path, &replaying->checkpoint, error);
     if (status == STATUS_OK)
         status = job_open(&replaying->job, options, replaying->stop, error);
     if (status == STATUS_OK)

@@ -30,7 +30,9 @@ struct run {
     struct stop *stop;
     struct signals *signals;
     struct job_rejects rejects;
-    bool known; /* the ledger had the job before this run */
+    int64_t rejects_all, rejects_open; /* as the checkpoint file has them */
+    bool bad_rows;                     /* a range has failed for its rows */
+    bool known;                        /* the ledger had the job before this run */
 };
 
 static void notice_signal(enum stop_level level)
@@ -45,7 +47,7 @@ static enum status run_committed(void *context, const struct piece_spec *piece, 
                                  struct error *error)
 {
     struct run *run = context;
-    /* Rejects are no range; the ledger alone tells of them. */
+    /* Rejects are no range, and have a line of their own. */
     bool rejects = range_is_rejects(piece->place.range);
     struct checkpoint_piece line = {
         .input = piece->input,
@@ -57,7 +59,19 @@ static enum status run_committed(void *context, const struct piece_spec *piece, 
         .conflicts = result->conflicts,
     };
 
-    return rejects ? STATUS_OK : checkpoint_piece(run->checkpoint, &line, error);
+    enum status status = rejects ? STATUS_OK : checkpoint_piece(run->checkpoint, &line, error);
+
+    if (status != STATUS_OK || result->piece_rejects == 0)
+        return status;
+    run->rejects_all += result->piece_rejects;
+    run->rejects_open += result->piece_rejects;
+    return checkpoint_rejects(run->checkpoint, run->rejects_all, run->rejects_open, error);
+}
+
+/* Errors about a row have the SQLSTATE that the server gives, or would give. */
+static bool is_bad_row(const struct error *error)
+{
+    return error->status == STATUS_DATA && error->sqlstate[0] != '\0';
 }
 
 static enum status run_failed(void *context, const struct piece_spec *piece, const struct error *reason,
@@ -65,6 +79,7 @@ static enum status run_failed(void *context, const struct piece_spec *piece, con
 {
     struct run *run = context;
 
+    run->bad_rows = run->bad_rows || is_bad_row(reason);
     log_error(reason);
     return checkpoint_failed(run->checkpoint, piece->input, piece->place.range.lo, piece->place.range.hi, reason->text,
                              error);
@@ -94,9 +109,17 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
     texts[state.text_count++] = (struct checkpoint_text){(char *)"writes", job->target_address.display};
     state.texts = texts;
     state.runs = run->before.runs;
+    state.rejects = run->rejects_all = run->rejects.all;
+    state.rejects_open = run->rejects_open = run->rejects.open;
     state.pieces = calloc(job->row_count + 1, sizeof *state.pieces);
-    if (state.pieces == NULL)
-        return error_set(error, STATUS_SYSTEM, "out of memory");
+    state.inputs = calloc(job->input_count + 1, sizeof *state.inputs);
+    if (state.pieces == NULL || state.inputs == NULL) {
+        status = error_set(error, STATUS_SYSTEM, "out of memory");
+        goto out;
+    }
+    for (size_t i = 0; job->identities != NULL && i < job->input_count; i++)
+        state.inputs[state.input_count++] =
+            (struct checkpoint_text){(char *)job->set.sources[i].name, job->identities[i]};
     for (size_t i = 0; i < job->row_count; i++)
         state.pieces[state.piece_count++] = (struct checkpoint_piece){
             .input = job->rows[i].input,
@@ -108,6 +131,8 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
             .conflicts = job->rows[i].conflicts,
         };
     status = checkpoint_rewrite(run->checkpoint, &state, error);
+out:
+    free(state.inputs);
     free(state.pieces);
     return status;
 }
@@ -361,7 +386,7 @@ static void run_hint(const struct run *run, enum status status)
         return;
     log_line(LOG_NOTICE, "what is committed stays; run the same command again to resume (checkpoint file %s)",
              run->path);
-    if (status == STATUS_DATA && !run->append.reject)
+    if (run->bad_rows && !run->append.reject)
         log_line(LOG_NOTICE, "with --on-bad-row reject it sets bad rows aside and goes on");
     if (status == STATUS_DATA && run->job.kind == SOURCE_STREAM)
         log_line(LOG_NOTICE,
@@ -430,10 +455,17 @@ static enum status run_close(struct run *run, enum status status, struct error *
         }
         error_reset(&second);
     }
+    /* Commits whose answer was lost are counted now. */
+    if (run->rejects.all != run->rejects_all &&
+        checkpoint_rejects(run->checkpoint, run->rejects.all, run->rejects.open, &second) != STATUS_OK) {
+        log_line(LOG_WARNING, "%s", second.text);
+        error_reset(&second);
+    }
     if (checkpoint_stop(run->checkpoint, end, &second) != STATUS_OK && status == STATUS_OK) {
         *error = second;
         status = second.status;
     }
+    run->bad_rows = run->bad_rows || is_bad_row(error);
     if (status == STATUS_OK)
         status = job_rejects_tell(&run->rejects, error);
     run_hint(run, status);
@@ -533,7 +565,8 @@ static enum status run_tell_complete(struct run *run, struct error *error)
 {
     enum status status;
 
-    if (run->before.exists && !run->before.damaged && run->before.end == CHECKPOINT_COMPLETE)
+    if (run->before.exists && !run->before.damaged && run->before.end == CHECKPOINT_COMPLETE &&
+        run->before.rejects == run->rejects.all && run->before.rejects_open == run->rejects.open)
         return STATUS_OK;
     status = run_rewrite_checkpoint(run, error);
     if (status == STATUS_OK)

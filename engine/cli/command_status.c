@@ -145,6 +145,15 @@ static void rate_print(const struct checkpoint_state *state)
            duration_format(state->run_ms / 1000, duration));
 }
 
+static void rejects_print(const struct checkpoint_state *state)
+{
+    char all[NUMBER_TEXT_MAX], open[NUMBER_TEXT_MAX], replayed[NUMBER_TEXT_MAX];
+
+    if (state->rejects > 0)
+        printf("%-12s%s: %s open, %s replayed or dropped\n", "rejected", count_format(state->rejects, all),
+               count_format(state->rejects_open, open), count_format(state->rejects - state->rejects_open, replayed));
+}
+
 static void failures_print(const struct report *report)
 {
     const struct checkpoint_state *state = report->state;
@@ -172,7 +181,10 @@ static void hint_print(const struct report *report)
                "            the next run rebuilds the file from the target's ledger\n",
                report->state->damaged_line);
     if (strcmp(report->result, "complete") == 0)
-        printf("next        nothing to resume; \"hyperfill clean\" forgets the ledger\n");
+        printf("next        %s; \"hyperfill clean\" forgets the ledger\n",
+               report->state->rejects_open > 0
+                   ? "nothing to resume; correct the rejected rows, then \"hyperfill replay\" loads them"
+                   : "nothing to resume");
     else if (strcmp(report->result, "running") != 0)
         printf("resume      hyperfill run, with the same options as before and --checkpoint\n            %s\n",
                report->path);
@@ -192,6 +204,7 @@ static void report_print(const struct report *report)
     done_print("rows", report->rows, state->rows_planned);
     if (report->conflicts > 0)
         printf("%-12s%s rows: the target had their keys\n", "skipped", count_format(report->conflicts, number));
+    rejects_print(state);
     printf("%-12s%s\n", "bytes", size_format(report->bytes, number));
     rate_print(state);
     line_print("started", state->started);
@@ -239,6 +252,9 @@ static void report_json(const struct report *report)
     json_integer(&json, "rows", report->rows);
     json_known(&json, "rows_total", state->rows_planned);
     json_integer(&json, "conflicts", report->conflicts);
+    json_integer(&json, "rejects", state->rejects);
+    json_integer(&json, "rejects_open", state->rejects_open);
+    json_integer(&json, "rejects_replayed", state->rejects - state->rejects_open);
     json_integer(&json, "bytes", report->bytes);
     json_known(&json, "bytes_total", state->bytes_planned);
     json_real(&json, "rows_per_s", seconds > 0 ? (double)state->run_rows / seconds : -1);

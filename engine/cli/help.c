@@ -26,6 +26,7 @@ static const char *const on_conflict_choices[] = {"error", "skip", NULL};
 static const char *const strategy_choices[] = {"auto", "append", "build", NULL};
 static const char *const dialect_choices[] = {"server", "sniff", NULL};
 static const char *const wire_choices[] = {"auto", "csv", "binary", NULL};
+static const char *const verify_choices[] = {"before", "after", NULL};
 static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
 
 _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) == sizeof(unsigned) &&
@@ -131,8 +132,12 @@ const struct option_entry option_table[] = {
     {"encoding", "NAME", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(encoding),
      .help = "the encoding of the input, by the server's name for it", .default_text = "the session's: PGCLIENTENCODING"},
     {"dialect", "HOW", JOB, 0, GROUP_CSV, OPTION_CHOICE, AT(dialect), .choices = dialect_choices,
-     .help = "server: as COPY reads CSV, with these options; sniff: look at the head of the input for those that are "
-             "not given, and say what was found", .default_text = "server"},
+     .help = "server: as COPY reads CSV, with these options; sniff: look at the heads of some inputs for those that "
+             "are not given, and say what was found", .default_text = "server"},
+    {"verify-input", "WHEN", JOB, 0, GROUP_CSV, OPTION_CHOICE, AT(verify_input), .choices = verify_choices,
+     .help = "checksums of a compressed file: before any row of it is used, for which a large one is decompressed twice; or "
+             "after, where they stand, which costs nothing: a file that proves to be corrupt then fails the job when "
+             "rows of it may be loaded", .default_text = "before"},
     {"map", "CSV=COLUMN", JOB, 0, GROUP_CSV, OPTION_LIST, AT(map),
      .help = "the table's column for a name in the header; may be given again"},
     {"ignore-columns", "A,B", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(ignore_columns),

@@ -365,6 +365,8 @@ enum status job_check_checkpoint(const struct job *job, const struct checkpoint_
         error_set(error, STATUS_USAGE, "the checkpoint file %s belongs to another job (%s, not %s)", path, state->job,
                   job->ledger.job);
     if (error->status != STATUS_OK)
+        job_tell_inputs(job, state, error);
+    if (error->status != STATUS_OK)
         error_hint(error,
                    "\nGive the options of that job to resume it, or another --checkpoint file to begin a new one.");
     return error->status;

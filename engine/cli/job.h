@@ -60,8 +60,9 @@ struct job {
     struct append_input *inputs; /* how writers see them; a PostgreSQL source is one input */
     struct mapping *mappings;    /* of each of them; of a PostgreSQL source only its lists */
     size_t input_count;
-    char *wire;      /* how rows go to the target, and why, for people */
-    bool rereadable; /* all inputs can be read twice */
+    char *wire;        /* how rows go to the target, and why, for people */
+    char **identities; /* what each of them is, as stream_identity says; NULL where they are no files */
+    bool rereadable;   /* all inputs can be read twice */
     struct job_command command;
     struct range window;
     char *source_key; /* which source it is, however far: finds rival jobs */
@@ -110,6 +111,9 @@ MUST_CHECK enum status job_empty_gaps(struct job *job, struct error *error);
 /* STATUS_SERVER with the GRANT that is missing. */
 MUST_CHECK enum status job_check_privileges(struct job *job, struct error *error);
 
+/* Hints which inputs were added, removed or changed since the checkpoint file was written; some of many. */
+void job_tell_inputs(const struct job *job, const struct checkpoint_state *state, struct error *error);
+
 /* STATUS_USAGE with the differences when the checkpoint file is of another job. */
 MUST_CHECK enum status job_check_checkpoint(const struct job *job, const struct checkpoint_state *state,
                                             const char *path, struct error *error);
@@ -118,6 +122,10 @@ MUST_CHECK enum status job_check_checkpoint(const struct job *job, const struct 
 /* Finds the inputs of a stream, in an order that does not depend on how they were found, and opens them. */
 MUST_CHECK enum status job_inputs(struct job *job, struct error *error);
 void job_inputs_reset(struct job *job);
+struct dialect job_dialect(const struct options *options);
+
+/* --dialect sniff: looks at the heads of some inputs and completes the options, and the dialect of all inputs. */
+MUST_CHECK enum status job_sniff(struct job *job, struct error *error);
 
 /* After the layout was made or read: gives it to the inputs. */
 void job_share_layout(struct job *job);

@@ -86,7 +86,7 @@ static char *dialect_text(const struct job *job)
 }
 
 /* One input is known by itself, several by their names in order and what each is. */
-static enum status inputs_text(const struct job *job, char **result, struct error *error)
+static enum status inputs_text(struct job *job, char **result, struct error *error)
 {
     struct sql text = {0}, all = {0};
     enum status status = STATUS_OK;
@@ -94,22 +94,31 @@ static enum status inputs_text(const struct job *job, char **result, struct erro
     int64_t bytes = 0;
     XXH128_hash_t hash;
 
+    job->identities = calloc(job->input_count, sizeof *job->identities);
+    if (job->identities == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
     for (size_t i = 0; i < job->input_count && status == STATUS_OK; i++) {
         const struct stream_source *source = &job->set.sources[i];
 
         status = stream_identity(source, identity, sizeof identity, error);
+        job->identities[i] = strdup(identity);
+        if (job->identities[i] == NULL)
+            status = error_set(error, STATUS_SYSTEM, "out of memory");
         bytes += source->size > 0 ? source->size : 0;
         sql_add(&all, "%s %s\n", source->name, identity);
     }
-    hash = XXH3_128bits(all.text, all.size);
+    if (status == STATUS_OK)
+        hash = XXH3_128bits(all.text, all.size);
     sql_reset(&all);
+    if (status != STATUS_OK)
+        return status;
     if (job->input_count == 1)
         sql_add(&text, "%s", identity);
     else
         sql_add(&text, "inputs=%zu size=%" PRId64 " identities=%016" PRIx64 "%016" PRIx64, job->input_count, bytes,
                 hash.high64, hash.low64);
     *result = text.text;
-    return status;
+    return STATUS_OK;
 }
 
 /* What was asked for, whatever it has become. */
@@ -158,9 +167,9 @@ enum status job_fingerprint(struct job *job, struct error *error)
         char *inputs = NULL;
         enum status status = inputs_text(job, &inputs, error);
 
-        text_add(job, "source", inputs);
         if (status != STATUS_OK)
             return status;
+        text_add(job, "source", inputs);
         job->source_key = source_key_text(job);
     } else {
         text_add(job, "source", table_text(&job->source_table, false));

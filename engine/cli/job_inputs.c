@@ -186,7 +186,7 @@ static enum status reserve_files(size_t count, struct error *error)
     return STATUS_OK;
 }
 
-static struct dialect dialect_of(const struct options *options)
+struct dialect job_dialect(const struct options *options)
 {
     return (struct dialect){
         .delimiter = options->delimiter,
@@ -198,58 +198,6 @@ static struct dialect dialect_of(const struct options *options)
         .skip_lines = options->skip_lines,
         .trim = options->trim,
     };
-}
-
-/* What a look has found takes the place of what was not given. */
-static void complete_options(struct job *job, const struct sniff_given *given)
-{
-    const struct sniff *sniff = &job->sniff;
-
-    job->completed = *job->options;
-    job->completed.delimiter = sniff->dialect.delimiter;
-    job->completed.quote = sniff->dialect.quote;
-    job->completed.escape = sniff->dialect.escape;
-    job->completed.null_text = sniff->dialect.null_text;
-    job->completed.header = sniff->dialect.header;
-    if (!given->encoding)
-        job->completed.encoding = sniff->encoding;
-    if (!given->time_format)
-        job->completed.time_format = sniff->time_format;
-    job->options = &job->completed;
-}
-
-/* --dialect sniff: what the head of the first input says is told, and is true of all inputs. */
-static enum status sniff_input(struct job *job, struct error *error)
-{
-    const struct options *options = job->options;
-    struct stream_source *source = &job->set.sources[0];
-    struct sniff_given given = {
-        .delimiter = options->delimiter_given,
-        .quote = options->quote_given,
-        .escape = options->escape_given,
-        .header = options->header_given,
-        .null_text = options->null_given,
-        .encoding = options->encoding != NULL,
-        .time_format = options->time_format != NULL,
-    };
-    enum status status;
-
-    if (job_command_given(options))
-        return error_set(error, STATUS_USAGE, "--dialect sniff looks at files and standard input, not at commands");
-    status = stream_peek(source, SNIFF_SIZE, error);
-    job->sniff.dialect = dialect_of(options);
-    if (status == STATUS_OK)
-        status = sniff_look(source->head, source->head_size, source->head_last, &given, &job->sniff, error);
-    if (status != STATUS_OK)
-        return status;
-    complete_options(job, &given);
-    for (size_t i = 0; i < job->input_count; i++)
-        job->set.sources[i].dialect = dialect_of(job->options);
-    log_line(LOG_NOTICE, "%s: %s", source->name,
-             job->sniff.found[0] != '\0' ? job->sniff.found : "nothing left to find");
-    if (job->sniff.unsure[0] != '\0')
-        log_line(LOG_WARNING, "%s: %s", source->name, job->sniff.unsure);
-    return STATUS_OK;
 }
 
 static void source_init(struct job *job, size_t index)
@@ -264,7 +212,8 @@ static void source_init(struct job *job, size_t index)
         .memory_bytes = options->memory_bytes,
         .stop = job->stop,
         .reject = options->on_bad_row == BAD_ROW_REJECT,
-        .dialect = dialect_of(options),
+        .verify_after = options->verify_input == VERIFY_INPUT_AFTER,
+        .dialect = job_dialect(options),
     };
 }
 
@@ -310,7 +259,7 @@ enum status job_inputs(struct job *job, struct error *error)
     job->set.count = count;
     job->rereadable = true;
     if (job->options->dialect == DIALECT_SNIFF)
-        status = sniff_input(job, error);
+        status = job_sniff(job, error);
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
         status =
             job_command_given(job->options) ? job_command_open(job, error) : stream_open(&job->set.sources[i], error);
@@ -333,9 +282,12 @@ void job_inputs_reset(struct job *job)
             free(job->marks[i]);
         if (job->mappings != NULL)
             mapping_reset(&job->mappings[i]);
+        if (job->identities != NULL)
+            free(job->identities[i]);
         if (job->paths != NULL)
             free(job->paths[i]);
     }
+    free(job->identities);
     free(job->set.sources);
     free(job->marks);
     free(job->mappings);

@@ -36,7 +36,24 @@ static void explain(const void *context, const char *record, size_t size, struct
         return;
     }
     record_time_error(&times, &cutter, record, size, -1, -1, error);
-    snprintf(error->sqlstate, sizeof error->sqlstate, "22007");
+}
+
+/* What a command prints goes straight into the piece of its range, and this is a look at it from there. */
+static bool refuses(const void *context, const char *record, size_t size, struct error *error)
+{
+    const struct stream_source *source = context;
+    struct record_times times;
+    struct cutter cutter;
+    int64_t value, lines;
+    size_t cut;
+
+    record_times_init(&times, source);
+    cutter_init(&cutter, source->dialect.quote, source->dialect.escape);
+    if (cutter_cut(&cutter, record, size, true, &cut, &lines) == CUT_RECORD &&
+        record_time(&times, &cutter, record, size, &value))
+        return false;
+    explain(context, record, size, error);
+    return true;
 }
 
 void job_rejects_target(struct job *job, const struct job_rejects *rejects, struct append_target *target)
@@ -48,6 +65,7 @@ void job_rejects_target(struct job *job, const struct job_rejects *rejects, stru
     atomic_store(&target->rows_seen, job->rows_before + rejects->all);
     for (size_t i = 0; job_reads_csv(job) && i < job->input_count; i++) {
         job->inputs[i].explain = explain;
+        job->inputs[i].refuses = job->kind == SOURCE_COMMAND ? refuses : NULL;
         job->inputs[i].context = &job->set.sources[i];
     }
 }

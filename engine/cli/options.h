@@ -25,6 +25,7 @@ enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
 enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
 enum dialect_mode { DIALECT_SERVER, DIALECT_SNIFF };
+enum verify_input { VERIFY_INPUT_BEFORE, VERIFY_INPUT_AFTER };
 enum on_conflict { ON_CONFLICT_ERROR, ON_CONFLICT_SKIP };
 enum wire_mode { WIRE_AUTO, WIRE_CSV, WIRE_BINARY };
 enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON, PROGRESS_NONE };
@@ -87,6 +88,7 @@ struct options {
     char comment; /* '\0': none */
     int skip_lines;
     bool trim;
+    enum verify_input verify_input;
     const char *encoding;
     const char *force_null, *force_not_null; /* comma separated, or * */
     const char *time_format;                 /* see engine/timeform.h */

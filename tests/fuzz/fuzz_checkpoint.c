@@ -36,6 +36,11 @@ static void check_same(const struct checkpoint_state *one, const struct checkpoi
         assert(memcmp(&one->pieces[i].lo, &other->pieces[i].lo, 6 * sizeof(int64_t)) == 0);
     for (size_t i = 0; i < one->text_count; i++)
         assert(strcmp(one->texts[i].value, other->texts[i].value) == 0);
+    assert(one->input_count == other->input_count);
+    for (size_t i = 0; i < one->input_count; i++)
+        assert(strcmp(one->inputs[i].key, other->inputs[i].key) == 0 &&
+               strcmp(one->inputs[i].value, other->inputs[i].value) == 0);
+    assert(one->rejects <= 0 || (one->rejects == other->rejects && one->rejects_open == other->rejects_open));
 }
 
 /* As our own program writes ids and times; others would not fit once escaped. */

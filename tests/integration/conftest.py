@@ -5,10 +5,14 @@ HYPERFILL_TEST_COMMUNITY  conninfo of a superuser on a server with TimescaleDB's
 HYPERFILL_TEST_SEED       repeats a run's random choices; each run prints its own
 HYPERFILL_TEST_TIMEOUT    seconds that one test may take (default 300)
 HYPERFILL_BINARY          the program under test (default build/hyperfill)
+
+pytest --one-target runs each test against one of its servers and shapes of tables only, drawn by the seed: for a sanitized
+build, in which it is our memory that is looked at, after or before all of them were run with an ordinary one.
 """
 
 import os
 import random
+import re
 
 import pytest
 
@@ -25,7 +29,28 @@ def pytest_report_header():
     return f"HYPERFILL_TEST_SEED={harness.SEED} HYPERFILL_TEST_KINDS={' '.join(harness.KINDS)!r}"
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption("--one-target", action="store_true", help="each test with one server and shape of table only")
+
+
+# What parameters say of the target, as in pg15, "ts17-hypertable" or "pg15-plain-csv"; what follows is another matter.
+TARGET = re.compile(r"(?:pg|ts)[0-9]+(?:[- ](?:plain|partitioned|hypertable)\b)?")
+
+
+def drop_other_targets(config, items):
+    """Of tests that differ in the target alone, keeps one. Each worker of xdist must keep the same."""
+    groups = {}
+    for item in items:
+        function, _, parameters = item.nodeid.partition("[")
+        groups.setdefault(function + "[" + TARGET.sub("*", parameters), []).append(item)
+    kept = {random.Random(f"{harness.SEED} {key}").choice([item.nodeid for item in group]) for key, group in groups.items()}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in kept])
+    items[:] = [item for item in items if item.nodeid in kept]
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--one-target"):
+        drop_other_targets(config, items)
     for item in items:
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(int(os.environ.get("HYPERFILL_TEST_TIMEOUT", "300"))))

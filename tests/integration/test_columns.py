@@ -55,6 +55,41 @@ def test_map_alone_needs_no_shape_and_equals_copy(target, hyperfill):
     assert target.database.fingerprint("m") == target.copied(file, columns="time, device, value")
 
 
+def test_plan_shows_each_shape_once(target, hyperfill):
+    folder = target.tmp_path / "many"
+    folder.mkdir()
+    orders = ["time,device,value", "value,time,device", "time,note"]
+    for i in range(30):
+        (folder / f"{i:02}.csv").write_text(orders[0 if i < 20 else 1 if i < 29 else 2] + "\n")
+
+    def columns(*more):
+        options = [o for o in target.options(folder, *more) if o not in ("--progress", "plain")]
+        lines = hyperfill.run("plan", *options).stdout.splitlines()
+        first = next(i for i, line in enumerate(lines) if line.startswith("columns"))
+        last = next(i for i, line in enumerate(lines) if line.startswith("ranges"))
+        return [line[10:].replace(str(folder), "F") for line in lines[first:last]]
+
+    assert columns() == [
+        '"time", "device", "value" of 20 inputs, the first F/00.csv',
+        '"value", "time", "device" of 9 inputs, the first F/20.csv',
+        '"time", "note" of F/29.csv',
+    ]
+    for i in range(20, 30):
+        (folder / f"{i}.csv").write_text(orders[0] + "\n")
+    assert columns() == ['"time", "device", "value"']
+    # Texts of --set are each file's own, and no shape of their own.
+    lines = columns("--set", "note={stem}")
+    assert len(lines) == 2 and "'00' in the first; others have texts of their own" in lines[1]
+    for i in range(30):
+        (folder / f"{i:02}.csv").write_text(f"time,x{i}\n")
+    lines = columns("--ignore-columns", "*")
+    assert len(lines) <= 2 * 6 + 1, lines
+    for i in range(30):
+        (folder / f"{i:02}.csv").write_text("time" + "".join(f",x{j}" for j in range(i)) + "\n")
+    lines = columns("--ignore-columns", "*")
+    assert len(lines) == 2 * 6 and lines[-1] == "… and 24 inputs of other shapes", lines
+
+
 def test_map_exchanges_names(target, hyperfill):
     file = target.file("time,device,note\n2024-03-01 00:00:00+00,d,n\n")
     hyperfill.run("run", *target.options(file, "--map", "device=note", "--map", "note=device"))

@@ -40,6 +40,10 @@ def zstd(text, *options):
     return subprocess.run(["zstd", "-q", "-c", *options], input=text, stdout=subprocess.PIPE, check=True).stdout
 
 
+def quick_gzip(text):
+    return gzip.compress(text, 1)
+
+
 def parts(text, size):
     """Pieces that end wherever they end: in the middle of a record, too."""
     return [text[at : at + size] for at in range(0, len(text), size)]
@@ -180,10 +184,12 @@ def summary_of(result):
     return json.loads(result.stdout.strip().rsplit("\n", 1)[-1])
 
 
-def test_resume_begins_at_a_frame(servers, hyperfill, text):
+def test_resume_begins_at_a_frame(servers, hyperfill):
     """What is read again begins with the frame that holds the lowest place that is still needed."""
+    rows = ROWS * 5
+    text = text_of(rows)
     target = Target(servers["ts17"], "hypertable", hyperfill.folder).create()
-    step = 50_000
+    step = 200_000
     frames = [sized_frames(part, step) for part in parts(text, step)]
     packed = target.file(b"".join(frames))
     options = target.options(packed, "--memory", "16MB", "--range-interval", "1h", "--order", "oldest")
@@ -191,12 +197,12 @@ def test_resume_begins_at_a_frame(servers, hyperfill, text):
     target.database.execute("ALTER TABLE m ADD CONSTRAINT early CHECK (time < '2024-03-04 12:00+00')")
     hyperfill.run("run", *options, check=DATA)
     before = target.database.value("SELECT count(*) FROM m")
-    assert 0 < before < ROWS
+    assert 0 < before < rows
     begin = target.database.value("SELECT max(frontier) FROM hyperfill.piece") // step
     assert begin > 2
     target.database.execute("ALTER TABLE m DROP CONSTRAINT early")
     summary = summary_of(hyperfill.run("run", *("json" if option == "plain" else option for option in options)))
-    assert summary["rows"] == ROWS - before
+    assert summary["rows"] == rows - before
     # Of the frames before, the headers alone are read.
     needed = sum(len(frame) for frame in frames[begin:])
     assert needed <= summary["bytes_read"] <= needed + 100 * len(frames) < packed.stat().st_size
@@ -285,6 +291,49 @@ def test_small_frames_are_verified_first(target, hyperfill, text):
     check_refused(target, hyperfill, target.file(b"".join(frames)), "checksum", verified_first=True)
     first = text[: 200_000 * middle].count(b"+00,")
     assert target.database.value("SELECT coalesce(max(value), -1) FROM m") < first
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst", "zst-sized"])
+@pytest.mark.parametrize("rows", [1000, 300_000], ids=["kept", "twice"])
+def test_verified_before(target, hyperfill, kind, rows):
+    """By default no row of a corrupt file is used, whether or not its text has room in memory; one that is right loads."""
+    text = text_of(rows)
+    pack = {"gz": quick_gzip, "zst": zstd, "zst-sized": lambda text: zstd(text, f"--stream-size={len(text)}")}[kind]
+    packed = bytearray(pack(text))
+    good = target.file(bytes(packed), name="good")
+    packed[-6 if kind == "gz" else -2] ^= 1
+    result = hyperfill.run("run", *target.options(target.file(bytes(packed)), "--memory", "16MB"), check=DATA)
+    assert "checksum" in result.stderr and "suspect" not in result.stderr, result
+    assert target.database.value("SELECT count(*) FROM m") == 0
+    result = hyperfill.run("run", *target.options(good, "--memory", "16MB", "--checkpoint", hyperfill.folder / "good.checkpoint"))
+    assert target.database.rows("SELECT count(*), count(DISTINCT value) FROM m") == [(rows, rows)]
+    # It is told only where it takes its time.
+    assert ("verifying" in result.stderr) == (rows > 1000), result
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst"])
+def test_verified_after(target, hyperfill, kind):
+    """A corrupt file whose rows came before its checksum: the job fails each time, is never complete, and says what to do, which works."""
+    rows = 300_000
+    text = text_of(rows)
+    pack = {"gz": quick_gzip, "zst": zstd}[kind]
+    packed = bytearray(pack(text))
+    wrong = text.replace(b",299000,", b",299001,")
+    path = target.file(pack(wrong)[: -8 if kind == "gz" else -4] + bytes(packed[-8 if kind == "gz" else -4 :]), name="m")
+    options = target.options(path, "--memory", "16MB", "--range-interval", "1h", "--order", "oldest", "--verify-input", "after")
+    for _ in range(2):
+        result = hyperfill.run("run", *options, check=DATA)
+        assert "checksum" in result.stderr and "suspect" in result.stderr and "--overlap replace" in result.stderr, result
+        assert "verifying" not in result.stderr
+        assert target.database.value("SELECT count(*) FROM hyperfill.job WHERE finished IS NULL") == 1
+    # What is loaded is there once, and some of it is: else this would not be the case that it is meant to be.
+    ((loaded, different),) = target.database.rows("SELECT count(*), count(DISTINCT value) FROM m")
+    assert 0 < loaded < rows and different == loaded
+    path.write_bytes(packed)
+    hyperfill.run("clean", *options[2:6], "--yes")
+    (hyperfill.folder / "hyperfill-m.checkpoint").unlink(missing_ok=True)
+    hyperfill.run("run", *options, "--overlap", "replace")
+    assert target.database.fingerprint("m") == target.copied(target.file(text, name="plain.csv"))
 
 
 @pytest.mark.parametrize("kind", ["gz", "zst"])

@@ -308,6 +308,58 @@ def test_sniff_from_a_pipe(target, hyperfill):
     assert target.database.value("SELECT count(*) FROM m WHERE note LIKE 'Köln %%'") == 60
 
 
+def day_of(day, delimiter=",", header="time,value,note", note="x", value="1.5"):
+    lines = [header] if header else []
+    lines += [f"2024-03-{day:02} 00:00:{i:02}+00,{value if i % 2 else 1.5},{note}" for i in range(30)]
+    return "".join(line.replace(",", delimiter) + "\n" for line in lines)
+
+
+def write_days(target, days, **changes):
+    """A file a day; {day: content} of some is another."""
+    folder = target.tmp_path / "days"
+    folder.mkdir()
+    for day in range(1, days + 1):
+        (folder / f"{day:02}.csv").write_text(changes.get(f"day{day}", day_of(day)))
+    return folder
+
+
+# The first and the last of 9 files are looked at, and 3, 5 and 7.
+@pytest.mark.parametrize("changed, says", [
+    ({"day9": day_of(9, delimiter=";")}, ("01.csv: delimiter ,", "09.csv: delimiter ;")),
+    ({"day5": day_of(5, header=None)}, ("header yes", "05.csv: delimiter ,", "header no")),
+    ({"day1": day_of(1, value="NULL"), "day3": day_of(3, value="NA")}, ("NULL is NULL", "NULL is NA")),
+    ({"day1": day_of(1, value="NULL"), "day3": day_of(3, value="")}, ("NULL is NULL", "03.csv")),
+    ({"day3": day_of(3, value=""), "day7": day_of(7, value="NULL")}, ("07.csv", "NULL is NULL")),
+    ({"day7": day_of(7).replace("2024-03-07 00:00:", "17097696")}, ("times iso", "times epoch")),
+], ids=["delimiter", "header", "null", "empty", "empty before", "times"])  # fmt: skip
+def test_sniff_says_where_inputs_differ(plain, hyperfill, changed, says):
+    changed = {day: text.replace("+00,", ",") if "17097696" in text else text for day, text in changed.items()}
+    folder = write_days(plain, 9, **changed)
+    result = hyperfill.run("run", *plain.options(folder, "--dialect", "sniff"), check=USAGE)
+    for text in ("the inputs differ", *says):
+        assert text in result.stderr, result
+    assert plain.database.value("SELECT count(*) FROM m") == 0
+
+
+def test_sniff_takes_what_the_first_input_does_not_tell(target, hyperfill):
+    """NULL, quotes and encoding that only a later file has; and one with a header and nothing else, which tells nothing."""
+    texts = {"day3": day_of(3, value="NULL"), "day5": "time,value,note\n", "day7": day_of(7, note="'Köln; a'"), "day9": day_of(9, note="")}
+    folder = write_days(target, 9, **{day: text.replace(",", ";") for day, text in ((f"day{n}", texts.get(f"day{n}", day_of(n))) for n in range(1, 10))})
+    options = target.options(folder, "--dialect", "sniff")
+    result = hyperfill.run("run", *options)
+    assert "NULL is NULL in " in result.stderr and "encoding UTF8 in " in result.stderr, result
+    assert target.database.rows("SELECT count(*), count(value), count(DISTINCT note) FROM m") == [(240, 225, 3)]
+    assert target.database.value("SELECT count(*) FROM m WHERE note = 'Köln; a'") == 30
+    assert "nothing to do" in hyperfill.run("run", *options).stderr
+
+
+def test_sniff_names_the_input_whose_encoding_cannot_be_known(plain, hyperfill):
+    folder = write_days(plain, 9)
+    (folder / "09.csv").write_bytes(day_of(9, note="K\xf6ln").encode("latin1"))
+    result = hyperfill.run("run", *plain.options(folder, "--dialect", "sniff"), check=USAGE)
+    assert "09.csv" in result.stderr and "--encoding" in result.stderr, result
+
+
 def test_sniff_never_guesses(plain, hyperfill):
     rows_of = "".join(f"{i + 1:02}/0{i + 1}/2024,{i}\n" for i in range(9))
     for content, says in (

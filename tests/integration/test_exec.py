@@ -15,7 +15,7 @@ import pytest
 import test_kill
 from harness import START, create_cpu, wait_until, write_csv
 
-USAGE, DATA, SERVER, TRANSIENT, STOPPED = 2, 3, 4, 5, 7
+USAGE, DATA, SERVER, TRANSIENT, STOPPED, REJECTS = 2, 3, 4, 5, 7, 8
 DAYS = 4
 FROM, UNTIL = "2024-03-01 00:00:00+00", "2024-03-05 00:00:00+00"
 WINDOW = ["--from", FROM, "--until", UNTIL]
@@ -373,6 +373,33 @@ def test_rows_outside_of_the_range(make, row, at):
     (backfill.folder / "mended").touch()
     backfill.run(DAYS_COMMAND, *WINDOW)
     backfill.check()
+
+
+def test_times_that_cannot_be_read_are_rejected(make):
+    """As of a stream: also those that the server would read, in its own way, and what it would take for the end of the data."""
+    backfill = make()
+    day_files(backfill)
+    bad = ["yesterday,900001,1,", ",900002,1,", '2024-13-01,900003,1,"two\nlines"', "\\.", "2024-03-02 12:00:00+00,x,1,"]
+    (backfill.folder / "bad.csv").write_text("".join(record + "\n" for record in bad))
+    backfill.script("""
+        [ "$1" = "$2" ] && exec cat none.csv
+        cat day-$1.csv
+        [ $1 != 2024-03-02 ] || cat bad.csv
+    """)
+    result = backfill.run(DAYS_COMMAND, *WINDOW, check=DATA)
+    assert "yesterday" in result.stderr and "--on-bad-row reject" in result.stderr, result
+    assert backfill.check_subset() > 0
+    result = backfill.run(DAYS_COMMAND, *WINDOW, "--on-bad-row", "reject", check=REJECTS)
+    backfill.check()
+    rejects = backfill.folder / "hyperfill-m.rejects"
+    assert rejects.read_text() == (backfill.folder / "bad.csv").read_text()
+    states = backfill.database.rows('SELECT sqlstate, column_name FROM hyperfill.reject ORDER BY "offset"')
+    assert states == [("22007", "time")] * 3 + [("22P04", ""), ("22P02", "id")]
+    # Corrected or dropped, each once.
+    rejects.write_text("\n\n\n\n2024-03-02 12:00:00+00,900005,1,\n")
+    for _ in range(2):
+        backfill.run(DAYS_COMMAND, *WINDOW, verb="replay")
+    assert backfill.database.value("SELECT count(*) FROM m WHERE id > 900000") == 1
 
 
 def test_inclusive_edges_are_found(make):

@@ -576,6 +576,32 @@ def test_not_null_column_is_mended_by_a_rerun(target, hyperfill):
     assert stored(target) == ROWS_OF_GOOD
 
 
+HINT = "with --on-bad-row reject"
+
+
+@pytest.mark.parametrize("records, hinted", [
+    ("yesterday,1,x\n", True), ("2024-03-01 00:00:00+00,x,x\n", True), ("2024-03-01 00:00:00+00,1\n", True), ("\\.\n", True),
+    ('2024-03-01 00:00:00+00,1,"x\n', False),
+], ids=["time", "value", "fields", "end", "quote"])  # fmt: skip
+def test_rejecting_is_proposed_for_errors_about_a_row(make_target, hyperfill, records, hinted):
+    target = make_target("ts17-hypertable").create()
+    result = hyperfill.run("run", *target.options(target.file(HEADER + records)), check=DATA)
+    assert (HINT in result.stderr) == hinted, result
+
+
+def test_rejecting_is_not_proposed_for_other_errors(make_target, hyperfill):
+    """Rows of others, a file that is being written, an empty one."""
+    target = make_target("ts17-hypertable").create()
+    path = target.file(HEADER + "2024-03-01 00:00:00+00,1,x\n")
+    target.database.execute("INSERT INTO m VALUES ('2024-03-01 00:00:00+00')")
+    assert HINT not in hyperfill.run("run", *target.options(path), check=DATA).stderr
+    target.database.execute("TRUNCATE m")
+    with open(path, "a"):
+        assert HINT not in hyperfill.run("run", *target.options(path), check=DATA).stderr
+    path.write_text("")
+    assert HINT not in hyperfill.run("run", *target.options(path), check=DATA).stderr
+
+
 def test_record_larger_than_memory(target, hyperfill):
     target.create()
     before = HEADER + "".join(GOOD)

@@ -173,7 +173,7 @@ def test_bad_row_names_its_file(hyperfill, servers, source):
 # ---- The inputs changed
 
 
-@pytest.mark.parametrize("change", ["more", "fewer", "edited", "renamed"])
+@pytest.mark.parametrize("change", ["more", "fewer", "edited", "edited in place", "touched", "renamed"])
 def test_changed_inputs_are_refused(hyperfill, servers, source, change):
     target = target_of(servers)
     folder = write_files(source, hyperfill.folder / "data", SPLITS["by time"], count=6)
@@ -182,10 +182,18 @@ def test_changed_inputs_are_refused(hyperfill, servers, source, change):
     backfill.wait_for(process, 1)
     process.kill()
     part = folder / "part 03.csv"
+    size, facts = part.stat().st_size, part.stat()
     if change == "more":
         (folder / "part 99.csv").write_text(",".join(column_names(source)) + "\n")
     elif change == "fewer":
         part.unlink()
+    elif change == "edited in place":
+        content = bytearray(part.read_bytes())
+        content[-3] ^= 1
+        part.write_bytes(content)
+        os.utime(part, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    elif change == "touched":
+        os.utime(part, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
     elif change == "edited":
         with open(part, "a") as file:
             file.write(part.read_text().splitlines()[-1] + "\n")
@@ -196,6 +204,39 @@ def test_changed_inputs_are_refused(hyperfill, servers, source, change):
         result = backfill.start(*more).wait(timeout=60, check=2)
         assert "source" in result.stderr and ("now" in result.stderr), result
         assert backfill.progress() == before
+        told = {line.split('"')[1][-len("part 03.csv") :]: line.split('": ')[1] for line in result.stderr.splitlines() if line.strip().startswith('input "')}
+        if more:
+            # The list is in the first file.
+            assert told == {}
+        elif change == "more":
+            assert told.keys() == {"part 99.csv"} and told["part 99.csv"].startswith("added, ")
+        elif change == "fewer":
+            assert told.keys() == {"part 03.csv"}, result
+            assert told["part 03.csv"].startswith(f"removed, was {size} bytes of 20")
+        elif change == "edited":
+            assert told.keys() == {"part 03.csv"}
+            assert told["part 03.csv"].startswith(f"was {size} bytes of ") and f"now {part.stat().st_size} bytes of " in told["part 03.csv"]
+        elif change == "edited in place":
+            assert told == {"part 03.csv": "other content, of the same size and time"}
+        elif change == "touched":
+            was, now = told.pop("part 03.csv").split(", now ")
+            assert was != "was " + now and was.startswith(f"was {size} bytes") and now.startswith(f"{size} bytes") and told == {}
+        else:
+            assert told.keys() == {"part 03.csv", "zart 03.csv"} and told["zart 03.csv"].startswith("added")
+
+
+def test_many_changed_inputs_are_told_in_few_lines(hyperfill, servers, source):
+    target = target_of(servers)
+    folder = write_files(source, hyperfill.folder / "data", SPLITS["by time"], count=3)
+    for i in range(300):
+        (folder / f"{'long name ' * 20}{i:03}.csv").write_text(",".join(column_names(source)) + "\n")
+    target.execute("ALTER TABLE cpu ADD CHECK (usage_user < -1)")
+    run(hyperfill, target, "--source", folder, check=3)
+    for file in folder.glob("long*"):
+        file.write_text(file.read_text() * 2)
+    result = run(hyperfill, target, "--source", folder, check=2)
+    assert result.stderr.count('input "') == 5 and "and 295 more inputs" in result.stderr, result
+    assert "Give the options of that job" in result.stderr
 
 
 # ---- Real data

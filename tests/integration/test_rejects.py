@@ -354,6 +354,58 @@ def test_json_and_summary(table):
     assert (summary["result"], summary["rows"], summary["rejects"]) == ("rejects", 1, 2)
 
 
+def status_of(table):
+    said = json.loads(table.hyperfill.run("status", "--table", "m", "--json").stdout)
+    shown = table.hyperfill.run("status", "--table", "m").stdout
+    counts = said["rejects"], said["rejects_open"], said["rejects_replayed"]
+    if counts[0] > 0:
+        assert "rejected    {:,}: {:,} open, {:,} replayed or dropped".format(*counts) in shown
+    else:
+        assert "rejected" not in shown
+    assert ("hyperfill replay" in shown) == (counts[1] > 0 and said["state"] == "complete")
+    return counts
+
+
+def test_status_tells_of_rejects(table):
+    bad = [BAD["CHECK"][0], BAD["bad time"][0], BAD["text in a number"][0], b"2024-03-02 10:00:00+00,1,abc,x\n"]
+    table.write(good(1), *bad, good(2, day=2))
+    table.run()
+    assert status_of(table) == (4, 4, 0)
+    # One is corrected, one is dropped, the third is still bad.
+    records = table.rejects.read_bytes().splitlines(keepends=True)
+    mended = {bad[0]: good(5), bad[1]: b"\n"}
+    table.rejects.write_bytes(b"".join(mended.get(record, record) for record in sorted(records, key=bad.index)))
+    reasons = table.told()
+    table.replay(check=DATA)
+    open_now = table.database.value("SELECT count(*) FROM hyperfill.reject WHERE replayed IS NULL")
+    assert 2 <= open_now < 4 and len(reasons) == 4
+    assert status_of(table) == (4, open_now, 4 - open_now)
+    # Lost, cut off and damaged: the next run has it from the ledger.
+    checkpoint = table.hyperfill.folder / "hyperfill-m.checkpoint"
+    text = checkpoint.read_bytes()
+    for content in (None, text.replace(b"open=", b"open=1"), text[: text.index(b"rejects all=") + 15]):
+        if content is None:
+            checkpoint.unlink()
+        else:
+            checkpoint.write_bytes(content)
+        table.run()
+        assert status_of(table) == (4, open_now, 4 - open_now)
+
+
+def test_status_while_rows_are_rejected(table):
+    """Killed at the first reject that the file knows of: what it says is no more than the ledger has, and the end is right."""
+    table.write(*(good(n) if n % 3 else b"2024-03-01 10:00:00+00,%d,abc,x\n" % n for n in range(30_000)))
+    process = table.hyperfill.start("run", *table.arguments("f.csv", "--on-bad-row", "reject", "--max-rejects", "100%", "--memory", "16MB"))
+    checkpoint = table.hyperfill.folder / "hyperfill-m.checkpoint"
+    while process.running and (not checkpoint.exists() or b"\nrejects " not in checkpoint.read_bytes()):
+        time.sleep(0.01)
+    process.kill()
+    said = status_of(table)
+    assert 0 < said[0] == said[1] <= table.database.value("SELECT count(*) FROM hyperfill.reject")
+    table.run("--max-rejects", "100%")
+    assert status_of(table) == (10_000, 10_000, 0)
+
+
 def test_files_deleted_or_changed(table):
     bad = BAD["text in a number"][0]
     table.write(good(1), bad)

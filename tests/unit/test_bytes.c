@@ -19,6 +19,7 @@
 #include <cmocka.h>
 
 #define MEMORY ((int64_t)16 << 20)
+#define LARGE_MEMORY ((int64_t)256 << 20)
 
 /* ---- Making inputs ---- */
 
@@ -133,6 +134,7 @@ struct reading {
     size_t chunk;
     int64_t offset;
     int64_t memory;
+    bool verified; /* opened at 0 and verified, it goes to the offset */
     /* What came of it. */
     enum status status;
     enum bytes_kind kind;
@@ -170,7 +172,9 @@ static void read_bytes(struct reading *reading, const struct bytes_file *file)
     size_t got = 1;
 
     assert_non_null(chunk);
-    reading->status = bytes_open(file, reading->offset, NULL, &bytes, &reading->error);
+    reading->status = bytes_open(file, reading->verified ? 0 : reading->offset, NULL, &bytes, &reading->error);
+    if (reading->status == STATUS_OK && reading->verified)
+        reading->status = bytes_verify(bytes, reading->offset, NULL, &reading->error);
     while (reading->status == STATUS_OK && got > 0) {
         reading->status = bytes_read(bytes, NULL, chunk, reading->chunk, &got, &reading->error);
         if (reading->status == STATUS_OK) {
@@ -522,6 +526,73 @@ static void test_many_frames(void **state)
     empty(&file);
 }
 
+/* ---- Verified before anything is given ---- */
+
+static void check_verified(const struct sort *sort, int64_t memory, enum how how, size_t offset)
+{
+    struct reading reading = {
+        .how = how, .chunk = 100000, .memory = memory, .verified = true, .offset = (int64_t)offset};
+
+    read_input(&reading, &sort->file);
+    check_text(&reading, &sort->text, offset);
+    /* Once through the file, however often it was decompressed; of text from memory the position is a share. */
+    assert_in_range(reading.taken, 1, sort->file.size * 3 / 2 + 100);
+    assert_in_range(reading.position, sort->file.size / 2, sort->file.size);
+    empty(&reading.out);
+}
+
+/* Kept in memory, decompressed twice, or frame by frame: all give the text. */
+static void test_verified(void **state)
+{
+    struct sort sort;
+
+    (void)state;
+    for (int number = 1; number < INPUT_COUNT; number++)
+        for (enum how how = SERIAL; how < PIPE; how++) {
+            make_sort(&sort, number, 3000000);
+            check_verified(&sort, LARGE_MEMORY, how, 0);
+            check_verified(&sort, LARGE_MEMORY, how, sort.text.size / 2);
+            check_verified(&sort, MEMORY, how, 0);
+            check_verified(&sort, MEMORY, how, sort.text.size / 2);
+            free_sort(&sort);
+        }
+}
+
+/* A wrong checksum at the end of a unit: not one byte of the text of that unit is given. */
+static void test_wrong_checksum_gives_nothing(void **state)
+{
+    struct buffer text = {0}, file = {0};
+
+    (void)state;
+    for (int number = 0; number < 12; number++) {
+        struct reading reading = {.chunk = 65536, .verified = true};
+        bool gzip = number >= 8;
+        size_t right = 0;
+
+        put_text(&text, 5000000);
+        /* A frame that is right before it may be given, where frames are verified one by one. */
+        if (!gzip && number % 4 >= 2) {
+            put_zstd(&file, text.text, 1000000, CHECKED | SIZED);
+            right = 1000000;
+        }
+        if (gzip)
+            put_gzip(&file, text.text, text.size);
+        else
+            put_zstd(&file, text.text + right, text.size - right, number % 2 == 0 ? CHECKED | SIZED : CHECKED);
+        file.text[file.size - (gzip ? 6 : 2)] ^= 1;
+        reading.how = number < 4 || number >= 10 ? THREADS : SERIAL;
+        reading.memory = number % 2 == 0 ? MEMORY : LARGE_MEMORY;
+        read_input(&reading, &file);
+        assert_int_equal(reading.status, STATUS_DATA);
+        if (strstr(reading.error.text, "checksum") == NULL)
+            fail_msg("%d: %s", number, reading.error.text);
+        assert_true(reading.out.size == 0 || reading.out.size == right);
+        empty(&reading.out);
+        empty(&text);
+        empty(&file);
+    }
+}
+
 /* Closed while the threads are at work. */
 static void test_closed_early(void **state)
 {
@@ -728,10 +799,20 @@ static void test_stop(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_chunk_sizes),  cmocka_unit_test(test_cuts),        cmocka_unit_test(test_bits),
-        cmocka_unit_test(test_offsets),      cmocka_unit_test(test_many_frames), cmocka_unit_test(test_begins_at_frame),
-        cmocka_unit_test(test_closed_early), cmocka_unit_test(test_window),      cmocka_unit_test(test_what_follows),
-        cmocka_unit_test(test_recognised),   cmocka_unit_test(test_changed),     cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_chunk_sizes),
+        cmocka_unit_test(test_cuts),
+        cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_offsets),
+        cmocka_unit_test(test_many_frames),
+        cmocka_unit_test(test_begins_at_frame),
+        cmocka_unit_test(test_closed_early),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_what_follows),
+        cmocka_unit_test(test_verified),
+        cmocka_unit_test(test_wrong_checksum_gives_nothing),
+        cmocka_unit_test(test_recognised),
+        cmocka_unit_test(test_changed),
+        cmocka_unit_test(test_stop),
     };
     const char *given = getenv("HYPERFILL_TEST_SEED");
 

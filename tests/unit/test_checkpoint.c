@@ -79,12 +79,18 @@ static void state_make(struct checkpoint_state *state)
     static struct checkpoint_text texts[] = {{(char *)"source", (char *)"host=db1 dbname=iot"},
                                              {(char *)"nasty key=", (char *)NASTY},
                                              {(char *)"empty", (char *)""}};
+    static struct checkpoint_text inputs[] = {{(char *)"a b.csv", (char *)"file size=1"},
+                                              {(char *)NASTY, (char *)NASTY}};
     static struct checkpoint_piece pieces[] = {{0, -50, 0, 1, 500, 5000, 0}, {1, -50, 0, 777, 5, 50, 7}};
 
     *state = (struct checkpoint_state){.job = "5f0c",
                                        .created = "2026-01-31T10:00:00Z",
                                        .texts = texts,
                                        .text_count = 3,
+                                       .inputs = inputs,
+                                       .input_count = 2,
+                                       .rejects = 9,
+                                       .rejects_open = 8,
                                        .ranges_planned = 12,
                                        .rows_planned = -1,
                                        .bytes_planned = 1000,
@@ -120,6 +126,7 @@ static void job_run(void)
     piece_add(checkpoint, 1, -50, 900, 25);
     piece_add(checkpoint, 0, 50, 1, 100);
     OK(checkpoint_failed(checkpoint, 1, 100, 150, "server: " NASTY, &error));
+    OK(checkpoint_rejects(checkpoint, 12, 11, &error));
     piece_add(checkpoint, 1, -50, 950, 30);
     OK(checkpoint_stop(checkpoint, CHECKPOINT_FAILED, &error));
     checkpoint_close(checkpoint);
@@ -158,6 +165,12 @@ static void test_round_trip(void **unused)
     assert_string_equal(checkpoint_state_text(&state, "nasty key="), NASTY);
     assert_string_equal(checkpoint_state_text(&state, "empty"), "");
     assert_null(checkpoint_state_text(&state, "target"));
+    assert_int_equal(state.input_count, 2);
+    assert_string_equal(state.inputs[0].key, "a b.csv");
+    assert_string_equal(state.inputs[0].value, "file size=1");
+    assert_string_equal(state.inputs[1].key, NASTY);
+    assert_int_equal(state.rejects, 12);
+    assert_int_equal(state.rejects_open, 11);
     assert_int_equal(state.ranges_planned, 13);
     assert_int_equal(state.rows_planned, 2000);
     assert_int_equal(state.piece_count, 3);
@@ -197,6 +210,9 @@ static void test_compaction(void **unused)
     assert_int_equal(size, size_again);
     assert_memory_equal(text, again, size);
     assert_int_equal(after.piece_count, 3);
+    assert_int_equal(after.input_count, 2);
+    assert_int_equal(after.rejects, 12);
+    assert_int_equal(after.rejects_open, 11);
     assert_int_equal(after.failure_count, 1);
     assert_int_equal(after.end, CHECKPOINT_FAILED);
     assert_int_equal(after.runs, 1);
@@ -370,7 +386,7 @@ static void test_damaged_line(void **unused)
     file_put(text, size);
     state_read(&state);
     assert_true(state.exists && state.damaged && !state.torn);
-    assert_int_equal(state.damaged_line, 12);
+    assert_int_equal(state.damaged_line, 15);
     assert_int_equal(state.piece_count, 2);
     piece_check(&state, 1, (struct checkpoint_piece){1, -50, 0, 777, 5, 50, 7});
     checkpoint_state_free(&state);

@@ -214,6 +214,9 @@ static void test_columns_and_dialect(void **state)
     assert_refused("--delimiter cannot be a zero byte", "run", JOB, "--delimiter", "\\x00");
     assert_refused("--comment cannot be the delimiter or the quote character", "run", JOB, "--comment", ",");
     assert_refused("--skip-lines takes a number from 0 to 1000000, not \"-1\"", "run", JOB, "--skip-lines", "-1");
+    assert_int_equal(options.verify_input, VERIFY_INPUT_BEFORE);
+    assert_fine("run", JOB, "--verify-input=after");
+    assert_int_equal(options.verify_input, VERIFY_INPUT_AFTER);
 }
 
 static void test_dialect_refused(void **state)
