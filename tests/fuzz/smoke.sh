@@ -21,7 +21,7 @@ for name in cutter time checkpoint transcode; do
     corpus=$folder/corpus/$name
     mkdir -p "$corpus"
     echo "fuzz_$name: $seconds s"
-    # Its dictionary of proposals is of no use here.
-    "$folder/build/fuzz_$name" -max_total_time="$seconds" -max_len=2048 -verbosity=0 \
+    # Its dictionary of proposals is of no use here. Its own exit status for a crash would be taken for "skipped".
+    "$folder/build/fuzz_$name" -error_exitcode=1 -max_total_time="$seconds" -max_len=2048 -verbosity=0 \
         -artifact_prefix="$folder/$name-" "$corpus" "$root/tests/fuzz/seeds/$name" 2>&1 | sed '/Recommended dictionary/,/End of recommended/d; /^INFO/d'
 done
