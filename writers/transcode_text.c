@@ -20,33 +20,32 @@ TRANSCODE_VALUE(transcode_jsonb)
     return at + size;
 }
 
-static inline int hex_value(char c)
+/* Without jumps: letters and digits take turns as they like. */
+static inline unsigned hex_value(char c, bool *valid)
 {
-    if (digit_of(c) <= 9)
-        return (int)digit_of(c);
-    c = (char)(c | 0x20);
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    unsigned letter = (unsigned)((unsigned char)c | 0x20) - 'a';
+
+    *valid &= (digit_of(c) <= 9) | (letter < 6);
+    return ((unsigned)c & 0xf) + ((unsigned)c >> 6 & 1) * 9;
 }
 
 /* 32 digits, or with dashes in the four usual places. */
 TRANSCODE_VALUE(transcode_uuid)
 {
-    bool dashed = size == 36;
+    bool dashed = size == 36, valid = true;
 
     (void)zone;
     if (!dashed && size != 32)
         return NULL;
     at = put_int32(at, 16);
     for (int i = 0; i < 16; i++) {
-        int high, low;
+        unsigned high, low;
 
-        if (dashed && (i == 4 || i == 6 || i == 8 || i == 10) && *text++ != '-')
-            return NULL;
-        high = hex_value(*text++);
-        low = hex_value(*text++);
-        if (high < 0 || low < 0)
-            return NULL;
+        if (dashed && (i == 4 || i == 6 || i == 8 || i == 10))
+            valid &= *text++ == '-';
+        high = hex_value(*text++, &valid);
+        low = hex_value(*text++, &valid);
         *at++ = (char)(high << 4 | low);
     }
-    return at;
+    return valid ? at : NULL;
 }
