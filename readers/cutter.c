@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* Kept out of its caller, which would save registers for it on each record. */
+#define COLD_PATH __attribute__((noinline))
+
 static const char unquoted_return[] =
     "unquoted carriage return: line ends must be the same in the whole input (LF here); quote the field that holds it";
 static const char return_without_newline[] =
@@ -25,25 +28,7 @@ void cutter_forget(struct cutter *cutter)
 {
     cutter->next_quote = NULL;
     cutter->next_return = NULL;
-}
-
-int64_t cutter_lines(const struct cutter *cutter, const char *text, size_t size)
-{
-    const char end = cutter->line_end == LINE_END_CR ? '\r' : '\n';
-    int64_t lines = 0;
-    size_t i = 0;
-
-    /* In steps that the compiler turns into a few wide instructions. */
-    for (; i + 64 <= size; i += 64) {
-        unsigned char count = 0;
-
-        for (size_t j = 0; j < 64; j++)
-            count = (unsigned char)(count + (text[i + j] == end));
-        lines += count;
-    }
-    for (; i < size; i++)
-        lines += text[i] == end;
-    return lines;
+    cutter->plain_end = NULL;
 }
 
 static enum cut cut_bad(struct cutter *cutter, const char *problem)
@@ -84,7 +69,9 @@ static enum cut cut_return(struct cutter *cutter, const char *data, size_t at, s
     }
     cutter->line_end = LINE_END_CR;
     /* Until now lines were counted by newlines. */
-    cutter->newlines = cutter_lines(cutter, data, at);
+    cutter->newlines = 0;
+    for (size_t i = 0; i < at; i++)
+        cutter->newlines += data[i] == '\r';
     return CUT_RECORD;
 }
 
@@ -186,6 +173,7 @@ static size_t cut_plain(struct cutter *cutter, const char *data, const char *end
         cutter->next_return = next_of(cutter->next_return, '\r', data, end);
         if (cutter->next_return < clean)
             clean = cutter->next_return;
+        cutter->plain_end = clean;
     }
     newline = memchr(data, '\n', (size_t)(clean - data));
     if (cutter->line_end == LINE_END_LF) {
@@ -223,7 +211,9 @@ static enum cut cut_comment(const struct cutter *cutter, const char *data, size_
     return CUT_RECORD;
 }
 
-enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size, int64_t *lines)
+/* A record of which nothing is known, or that is not plain. */
+static COLD_PATH enum cut cut_any(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size,
+                                  int64_t *lines)
 {
     enum cut cut;
 
@@ -248,6 +238,21 @@ enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, b
     if (cut == CUT_RECORD)
         *lines = cutter->newlines + 1;
     return cut;
+}
+
+enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size, int64_t *lines)
+{
+    if (data < cutter->plain_end && cutter->scanned == 0 && cutter->comment == '\0') {
+        const char *newline = memchr(data, '\n', (size_t)(cutter->plain_end - data));
+
+        /* Shorter ones may be the end of the data. */
+        if (newline != NULL && newline - data > 4) {
+            *size = (size_t)(newline - data) + 1;
+            *lines = 1;
+            return CUT_RECORD;
+        }
+    }
+    return cut_any(cutter, data, available, last, size, lines);
 }
 
 /* ---- Fields ---- */
