@@ -15,7 +15,8 @@ enum read_variant { CUT, FIELDS, TIMES };
 struct reading {
     struct text text;
     struct record_times times;
-    int64_t rows, sum; /* what was found, so that no work is left out */
+    int64_t rows;
+    uint64_t sum; /* what was found, so that no work is left out */
 };
 
 /* ---- Each record ---- */
@@ -31,7 +32,7 @@ static enum status read_record(struct reading *reading, int variant, const struc
         return error_set(error, STATUS_DATA, "not all fields were found");
     if (variant == TIMES && !record_time(&reading->times, cutter, record, size, &value))
         return error_set(error, STATUS_DATA, "a time was not read");
-    reading->sum += value;
+    reading->sum += (uint64_t)value;
     reading->rows++;
     return STATUS_OK;
 }

@@ -32,6 +32,22 @@ static const char *field_end(const struct cutter *cutter, char delimiter, const 
     return field_extent(cutter, delimiter, at, end, quoted, &open);
 }
 
+/* Copies whole words up to one with a quote or an escape in it; gives their size. */
+static size_t copy_words(const struct cutter *cutter, const char *at, const char *end, char *buffer, size_t buffer_size)
+{
+    const uint64_t quote = word_of(cutter->quote), escape = word_of(cutter->escape);
+    size_t size = 0;
+
+    for (; end - at >= WORD_SIZE && buffer_size - size >= WORD_SIZE; at += WORD_SIZE, size += WORD_SIZE) {
+        uint64_t word = word_read(at, end);
+
+        if ((word_find(word, quote) | word_find(word, escape)) != 0)
+            break;
+        memcpy(buffer + size, at, WORD_SIZE);
+    }
+    return size;
+}
+
 /* Copies a field without its quotes and escapes; false if it does not fit. */
 static bool field_resolve(const struct cutter *cutter, const char *at, const char *end, char *buffer,
                           size_t buffer_size, size_t *size)
@@ -39,16 +55,28 @@ static bool field_resolve(const struct cutter *cutter, const char *at, const cha
     bool in_quote = false;
     size_t used = 0;
 
-    for (; at < end; at++) {
+    while (at < end) {
+        size_t copied = copy_words(cutter, at, end, buffer + used, buffer_size - used);
+
+        at += copied;
+        used += copied;
+        for (; at < end && *at != cutter->quote && *at != cutter->escape; at++) {
+            if (used == buffer_size)
+                return false;
+            buffer[used++] = *at;
+        }
+        if (at == end)
+            break;
         if (in_quote && *at == cutter->escape && at + 1 < end && (at[1] == cutter->escape || at[1] == cutter->quote)) {
             at++;
         } else if (*at == cutter->quote) {
             in_quote = !in_quote;
+            at++;
             continue;
         }
         if (used == buffer_size)
             return false;
-        buffer[used++] = *at;
+        buffer[used++] = *at++;
     }
     *size = used;
     return true;
@@ -172,6 +200,10 @@ size_t cutter_field_text(const struct cutter *cutter, const struct csv_raw_field
 {
     size_t size = 0;
 
+    if (!field->quoted) {
+        memcpy(buffer, field->text, field->size);
+        return field->size;
+    }
     if (!field_resolve(cutter, field->text, field->text + field->size, buffer, field->size, &size))
         return 0;
     return size;
