@@ -28,7 +28,11 @@ struct block {
     enum block_form form;
 };
 
-/* From `at` on, the block's bytes are those of the input from `offset` on; the input's line there is `line`. */
+/*
+ * From `at` on, the block's bytes are those of the input from `offset` on; the input's line there is `line`, or
+ * LINE_GOES_ON: then the stretch only goes on from the block before, and nobody has counted its lines.
+ */
+#define LINE_GOES_ON UINT32_MAX
 struct block_mark {
     int64_t offset;
     uint32_t at;

@@ -2,6 +2,7 @@
 #include "engine/timevalue_private.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,24 +194,74 @@ static ALWAYS_INLINE bool tail_read(struct cursor *cursor, struct fields *fields
     return is_blank(cursor->at[-1]) && cursor->end - cursor->at == 2 && strncasecmp(cursor->at, "BC", 2) == 0;
 }
 
-static ALWAYS_INLINE bool fields_read(struct cursor *cursor, struct fields *fields)
+/* What, added to the difference from DAY_FORM or CLOCK_FORM, shows above the low half of a byte what is not in the
+ * form: 6 for a digit, 15 for what is between. */
+#define DAY_FORM "0000-00-"
+#define DAY_BEYOND UINT64_C(0x0f06060f06060606)
+#define CLOCK_FORM "00:00:00"
+#define CLOCK_BEYOND UINT64_C(0x06060f06060f0606)
+
+/* Eight bytes as numbers of two digits, each at the place of its first; false if they are not of the form. */
+static ALWAYS_INLINE bool pairs_read(const char *text, const char *form, uint64_t beyond, uint64_t *pairs)
+{
+    uint64_t bytes, zeros;
+
+    memcpy(&bytes, text, sizeof bytes);
+    memcpy(&zeros, form, sizeof zeros);
+    bytes = le64toh(bytes ^ zeros);
+    *pairs = bytes * 10 + (bytes >> 8);
+    return ((bytes | (bytes + beyond)) & UINT64_C(0xf0f0f0f0f0f0f0f0)) == 0;
+}
+
+/* Of the pair that begins in the i-th byte. */
+static ALWAYS_INLINE uint32_t pair_of(uint64_t pairs, int i)
+{
+    return (uint32_t)(pairs >> (8 * i) & 0xff);
+}
+
+/* YYYY-MM-DD, T or a blank, HH:MM:SS, as most exports have it; else nothing is read. */
+static ALWAYS_INLINE bool usual_read(struct cursor *cursor, struct fields *fields)
+{
+    const char *text = cursor->at;
+    struct cursor day = {text + 8, text + 10};
+    uint64_t date, clock;
+
+    if (cursor->end - text < 19 || !pairs_read(text, DAY_FORM, DAY_BEYOND, &date) ||
+        !pairs_read(text + 11, CLOCK_FORM, CLOCK_BEYOND, &clock))
+        return false;
+    if ((text[10] != 'T' && text[10] != 't' && !is_blank(text[10])) || !two_read(&day, &fields->day))
+        return false;
+    fields->year = pair_of(date, 0) * 100 + pair_of(date, 2);
+    fields->month = pair_of(date, 5);
+    fields->hour = pair_of(clock, 0);
+    fields->minute = pair_of(clock, 3);
+    fields->second = pair_of(clock, 6);
+    cursor->at += 19;
+    return true;
+}
+
+static ALWAYS_INLINE bool day_and_clock_read(struct cursor *cursor, struct fields *fields)
 {
     const char *day_end;
 
+    if (usual_read(cursor, fields))
+        return !char_skip(cursor, '.') || fraction_read(cursor, &fields->micros);
     if (!date_read(cursor, fields))
         return false;
     day_end = cursor->at;
-    if (char_skip(cursor, 'T') || char_skip(cursor, 't')) {
-        if (!clock_read(cursor, fields))
-            return false;
-    } else {
-        /* ParseDateTime takes a minus right behind the day as part of the date. */
-        if (char_is(cursor, '-'))
-            return false;
-        blanks_skip(cursor);
-        if (cursor->at > day_end && digit_is(cursor) && !clock_read(cursor, fields))
-            return false;
-    }
+    if (char_skip(cursor, 'T') || char_skip(cursor, 't'))
+        return clock_read(cursor, fields);
+    /* ParseDateTime takes a minus right behind the day as part of the date. */
+    if (char_is(cursor, '-'))
+        return false;
+    blanks_skip(cursor);
+    return cursor->at == day_end || !digit_is(cursor) || clock_read(cursor, fields);
+}
+
+static ALWAYS_INLINE bool fields_read(struct cursor *cursor, struct fields *fields)
+{
+    if (!day_and_clock_read(cursor, fields))
+        return false;
     blanks_skip(cursor);
     if (zone_begins(cursor) && !zone_read(cursor, fields))
         return false;

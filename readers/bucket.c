@@ -140,7 +140,7 @@ int64_t bucket_needs(const struct bucket *bucket, size_t size, uint32_t block_si
 }
 
 /* The stretch that is added next does not follow what is in the block, or is the first in it. */
-static void tail_mark(struct bucket *bucket, uint32_t block_size, int64_t offset, int64_t line)
+static void tail_mark(struct bucket *bucket, uint32_t block_size, int64_t offset, uint32_t line)
 {
     struct block *block = bucket->tail;
 
@@ -148,7 +148,7 @@ static void tail_mark(struct bucket *bucket, uint32_t block_size, int64_t offset
     *block_mark(block, block_size, block->mark_count - 1) = (struct block_mark){
         .offset = offset,
         .at = block->used,
-        .line = (uint32_t)(line - bucket->first_line),
+        .line = line,
     };
 }
 
@@ -163,10 +163,9 @@ static void tail_next(struct bucket *bucket, struct block **spare)
 }
 
 void bucket_take(struct buckets *buckets, const struct run *run, const struct input_position *window,
-                 const struct cutter *cutter, uint32_t block_size, struct block **spare)
+                 uint32_t block_size, struct block **spare)
 {
     struct bucket *bucket = run->bucket;
-    int64_t line = run->line;
     size_t done = 0;
 
     if (bucket->rows == 0)
@@ -180,13 +179,12 @@ void bucket_take(struct buckets *buckets, const struct run *run, const struct in
         }
         part = run->size - done < room ? (uint32_t)(run->size - done) : room;
         if (bucket->tail->used == 0 || run->offset + (int64_t)done != bucket->next_offset)
-            tail_mark(bucket, block_size, run->offset + (int64_t)done, line);
+            tail_mark(bucket, block_size, run->offset + (int64_t)done,
+                      done == 0 ? (uint32_t)(run->line - bucket->first_line) : LINE_GOES_ON);
         memcpy(bucket->tail->data + bucket->tail->used, run->text + done, part);
         bucket->tail->used += part;
         done += part;
         bucket->next_offset = run->offset + (int64_t)done;
-        if (done < run->size)
-            line += cutter_lines(cutter, run->text + done - part, part);
     }
     bucket->rows += run->rows;
     bucket->bytes += (int64_t)run->size;

@@ -58,7 +58,7 @@ int64_t bucket_needs(const struct bucket *bucket, size_t size, uint32_t block_si
 
 /* Takes the run; *spare has the blocks that it needs. Opens the bucket if it has no rows. */
 void bucket_take(struct buckets *buckets, const struct run *run, const struct input_position *window,
-                 const struct cutter *cutter, uint32_t block_size, struct block **spare);
+                 uint32_t block_size, struct block **spare);
 
 /* Packs the fresh blocks. Returns how many blocks came free; adds what was packed to *raw and *packed. */
 int64_t bucket_pack(struct bucket *bucket, struct pool *pool, struct packer *packer, int level, int64_t *raw,

@@ -10,6 +10,11 @@
 
 #include <string.h>
 
+#include "readers/words.h"
+
+/* Kept out of its caller, which would save registers for it on each record. */
+#define COLD_PATH __attribute__((noinline))
+
 static const char unquoted_return[] =
     "unquoted carriage return: line ends must be the same in the whole input (LF here); quote the field that holds it";
 static const char return_without_newline[] =
@@ -32,25 +37,7 @@ void cutter_forget(struct cutter *cutter)
 {
     cutter->next_quote = NULL;
     cutter->next_return = NULL;
-}
-
-int64_t cutter_lines(const struct cutter *cutter, const char *text, size_t size)
-{
-    const char end = cutter->line_end == LINE_END_CR ? '\r' : '\n';
-    int64_t lines = 0;
-    size_t i = 0;
-
-    /* In steps that the compiler turns into a few wide instructions. */
-    for (; i + 64 <= size; i += 64) {
-        unsigned char count = 0;
-
-        for (size_t j = 0; j < 64; j++)
-            count = (unsigned char)(count + (text[i + j] == end));
-        lines += count;
-    }
-    for (; i < size; i++)
-        lines += text[i] == end;
-    return lines;
+    cutter->plain_end = NULL;
 }
 
 static enum cut cut_bad(struct cutter *cutter, const char *problem)
@@ -91,7 +78,9 @@ static enum cut cut_return(struct cutter *cutter, const char *data, size_t at, s
     }
     cutter->line_end = LINE_END_CR;
     /* Until now lines were counted by newlines. */
-    cutter->newlines = cutter_lines(cutter, data, at);
+    cutter->newlines = 0;
+    for (size_t i = 0; i < at; i++)
+        cutter->newlines += data[i] == '\r';
     return CUT_RECORD;
 }
 
@@ -129,6 +118,37 @@ static size_t skip_quoted(struct cutter *cutter, const char *data, size_t at, si
     return at;
 }
 
+/*
+ * By words, as far as no record can end: goes on from `at`, and returns where the bytes have to be looked at one by
+ * one. Only for quotes that toggle.
+ */
+static size_t skip_words(struct cutter *cutter, const char *data, size_t at, size_t available)
+{
+    const uint64_t quote = word_of(cutter->quote), counted = word_of(cutter->line_end == LINE_END_CR ? '\r' : '\n');
+    const char *end = data + available;
+    bool open = cutter->in_quote;
+
+    for (; available - at >= WORD_SIZE; at += WORD_SIZE) {
+        uint64_t word = word_read(data + at, end), quotes = word_find(word, quote), controls = word_controls(word);
+        uint64_t inside = word_inside(quotes, open), opening = quotes & inside, lines = 0;
+
+        if (controls != 0) {
+            if ((controls & ~inside) != 0)
+                break;
+            lines = word_find(word, counted);
+        }
+        /* How many are below the last quote that opens. */
+        if (opening != 0)
+            cutter->quote_newlines =
+                cutter->newlines + word_count(lines & ((UINT64_C(1) << word_last_bit(opening)) - 1));
+        if (lines != 0)
+            cutter->newlines += word_count(lines);
+        open = word_stays_open(inside);
+    }
+    cutter->in_quote = open;
+    return at;
+}
+
 /* Byte by byte from cutter->scanned on (CopyReadLineText). */
 static enum cut cut_by_byte(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size)
 {
@@ -136,6 +156,8 @@ static enum cut cut_by_byte(struct cutter *cutter, const char *data, size_t avai
     size_t at = cutter->scanned, end = 0;
     enum cut cut = CUT_MORE;
 
+    if (cutter->escape == quote)
+        at = skip_words(cutter, data, at, available);
     while (at < available) {
         if (cutter->in_quote) {
             at = skip_quoted(cutter, data, at, available);
@@ -193,6 +215,7 @@ static size_t cut_plain(struct cutter *cutter, const char *data, const char *end
         cutter->next_return = next_of(cutter->next_return, '\r', data, end);
         if (cutter->next_return < clean)
             clean = cutter->next_return;
+        cutter->plain_end = clean;
     }
     newline = memchr(data, '\n', (size_t)(clean - data));
     if (cutter->line_end == LINE_END_LF) {
@@ -230,7 +253,9 @@ static enum cut cut_comment(const struct cutter *cutter, const char *data, size_
     return CUT_RECORD;
 }
 
-enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size, int64_t *lines)
+/* A record of which nothing is known, or that is not plain. */
+static COLD_PATH enum cut cut_any(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size,
+                                  int64_t *lines)
 {
     enum cut cut;
 
@@ -257,137 +282,17 @@ enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, b
     return cut;
 }
 
-/* ---- Fields ---- */
-
-/* Where the field that starts at `at` ends (CopyReadAttributesCSV); whether it has a quote in it, whether one is open.
- */
-static const char *field_extent(const struct cutter *cutter, char delimiter, const char *at, const char *end,
-                                bool *quoted, bool *open)
+enum cut cutter_cut(struct cutter *cutter, const char *data, size_t available, bool last, size_t *size, int64_t *lines)
 {
-    bool in_quote = false;
+    if (data < cutter->plain_end && cutter->scanned == 0 && cutter->comment == '\0') {
+        const char *newline = memchr(data, '\n', (size_t)(cutter->plain_end - data));
 
-    *quoted = false;
-    for (; at < end; at++) {
-        if (in_quote && *at == cutter->escape && at + 1 < end && (at[1] == cutter->escape || at[1] == cutter->quote)) {
-            at++;
-        } else if (*at == cutter->quote) {
-            in_quote = !in_quote;
-            *quoted = true;
-        } else if (*at == delimiter && !in_quote) {
-            break;
+        /* Shorter ones may be the end of the data. */
+        if (newline != NULL && newline - data > 4) {
+            *size = (size_t)(newline - data) + 1;
+            *lines = 1;
+            return CUT_RECORD;
         }
     }
-    *open = in_quote;
-    return at;
-}
-
-static const char *field_end(const struct cutter *cutter, char delimiter, const char *at, const char *end, bool *quoted)
-{
-    bool open;
-
-    return field_extent(cutter, delimiter, at, end, quoted, &open);
-}
-
-/* Copies a field without its quotes and escapes; false if it does not fit. */
-static bool field_resolve(const struct cutter *cutter, const char *at, const char *end, char *buffer,
-                          size_t buffer_size, size_t *size)
-{
-    bool in_quote = false;
-    size_t used = 0;
-
-    for (; at < end; at++) {
-        if (in_quote && *at == cutter->escape && at + 1 < end && (at[1] == cutter->escape || at[1] == cutter->quote)) {
-            at++;
-        } else if (*at == cutter->quote) {
-            in_quote = !in_quote;
-            continue;
-        }
-        if (used == buffer_size)
-            return false;
-        buffer[used++] = *at;
-    }
-    *size = used;
-    return true;
-}
-
-bool cutter_field(const struct cutter *cutter, char delimiter, const char *record, size_t size, int index, char *buffer,
-                  size_t buffer_size, struct csv_field *field)
-{
-    const char *at = record, *end = record + size, *stop;
-    bool quoted;
-
-    while (stop = field_end(cutter, delimiter, at, end, &quoted), index > 0) {
-        if (stop == end)
-            return false;
-        at = stop + 1;
-        index--;
-    }
-    *field = (struct csv_field){.text = at, .size = (size_t)(stop - at), .quoted = quoted};
-    if (!quoted)
-        return true;
-    field->text = buffer;
-    return field_resolve(cutter, at, stop, buffer, buffer_size, &field->size);
-}
-
-int cutter_field_count(const struct cutter *cutter, char delimiter, const char *record, size_t size)
-{
-    const char *at = record, *end = record + size;
-    int count = 1;
-    bool quoted;
-
-    while ((at = field_end(cutter, delimiter, at, end, &quoted)) < end) {
-        at++;
-        count++;
-    }
-    return count;
-}
-
-/* The fields of a record without a quote. Byte by byte: most fields are shorter than a call takes. */
-static int plain_fields(char delimiter, const char *record, const char *end, struct csv_raw_field *fields, int room)
-{
-    const char *begin = record;
-    int count = 0;
-
-    for (const char *at = record;; at++) {
-        if (at < end && *at != delimiter)
-            continue;
-        if (count < room)
-            fields[count] = (struct csv_raw_field){.text = begin, .size = (size_t)(at - begin)};
-        count++;
-        if (at == end)
-            return count;
-        begin = at + 1;
-    }
-}
-
-int cutter_fields(const struct cutter *cutter, char delimiter, const char *record, size_t size,
-                  struct csv_raw_field *fields, int room)
-{
-    const char *at = record, *end = record + size;
-    int count = 0;
-    bool quoted, open;
-
-    if (memchr(record, cutter->quote, size) == NULL)
-        return plain_fields(delimiter, record, end, fields, room);
-    for (;;) {
-        const char *stop = field_extent(cutter, delimiter, at, end, &quoted, &open);
-
-        if (count < room)
-            fields[count] = (struct csv_raw_field){.text = at, .size = (size_t)(stop - at), .quoted = quoted};
-        count++;
-        if (open)
-            return -1;
-        if (stop == end)
-            return count;
-        at = stop + 1;
-    }
-}
-
-size_t cutter_field_text(const struct cutter *cutter, const struct csv_raw_field *field, char *buffer)
-{
-    size_t size = 0;
-
-    if (!field_resolve(cutter, field->text, field->text + field->size, buffer, field->size, &size))
-        return 0;
-    return size;
+    return cut_any(cutter, data, available, last, size, lines);
 }

@@ -26,7 +26,8 @@ struct cutter {
      * memchr. */
     const char *next_quote;
     const char *next_return;
-    const char *problem; /* for CUT_BAD: what is wrong, a static phrase */
+    const char *plain_end; /* with LF: the nearer one */
+    const char *problem;   /* for CUT_BAD: what is wrong, a static phrase */
 };
 
 void cutter_init(struct cutter *cutter, char quote, char escape);
@@ -55,9 +56,6 @@ static inline bool cutter_plain(const struct cutter *cutter, const char *end)
 {
     return cutter->next_quote != NULL && end <= cutter->next_quote;
 }
-
-/* How many physical lines end in the text. */
-int64_t cutter_lines(const struct cutter *cutter, const char *text, size_t size);
 
 /* The size of a record that was cut, without its line end. */
 static inline size_t record_text_size(const char *record, size_t size)

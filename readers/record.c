@@ -48,26 +48,48 @@ static bool field_is_null(const struct record_times *times, const struct csv_fie
            memcmp(field->text, times->source->dialect.null_text, field->size) == 0;
 }
 
-bool record_time(struct record_times *times, const struct cutter *cutter, const char *record, size_t size,
-                 int64_t *value)
+/* Whether a record without a quote begins with the text that was read last: then there is nothing to find. */
+static inline bool begins_the_same(const struct record_times *times, const char *record, size_t size)
+{
+    return times->text_size > 0 && times->text_size < size && memcmp(record, times->text, times->text_size + 1) == 0;
+}
+
+/* NULL is never kept: it is the same text only where it is not quoted. */
+static void keep(struct record_times *times, const struct csv_field *field, int64_t value)
+{
+    if (field->size >= sizeof times->text || field->size == times->null_size)
+        return;
+    memcpy(times->text, field->text, field->size);
+    times->text[field->size] = times->source->dialect.delimiter;
+    times->text_size = field->size;
+    times->value = value;
+}
+
+/* Kept out of record_time, which would save registers for it on each record. */
+static __attribute__((noinline)) bool find_time(struct record_times *times, const struct cutter *cutter,
+                                                const char *record, size_t size, int64_t *value)
 {
     char buffer[FIELD_MAX];
     struct csv_field field;
 
     if (!time_field(times, cutter, record, size, buffer, &field))
         return false;
-    if (field.size > 0 && field.size == times->text_size && memcmp(field.text, times->text, field.size) == 0 &&
-        field.size != times->null_size) {
+    if (field.size > 0 && field.size == times->text_size && memcmp(field.text, times->text, field.size) == 0) {
         *value = times->value;
         return true;
     }
     if (field_is_null(times, &field) || time_parse(&times->source->time, field.text, field.size, value) != TIME_FINE)
         return false;
-    if (field.size <= sizeof times->text) {
-        memcpy(times->text, field.text, field.size);
-        times->text_size = field.size;
-        times->value = *value;
-    }
+    keep(times, &field, *value);
+    return true;
+}
+
+bool record_time(struct record_times *times, const struct cutter *cutter, const char *record, size_t size,
+                 int64_t *value)
+{
+    if (times->source->time_index != 0 || !cutter_plain(cutter, record + size) || !begins_the_same(times, record, size))
+        return find_time(times, cutter, record, size, value);
+    *value = times->value;
     return true;
 }
 

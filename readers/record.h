@@ -8,7 +8,7 @@
 struct record_times {
     const struct stream_source *source;
     size_t null_size;
-    /* The last text that was read, and its value: rows of one moment often follow each other. */
+    /* The last text that was read, a delimiter behind it, and its value: rows of one moment often follow each other. */
     char text[TIME_TEXT_MAX];
     size_t text_size;
     int64_t value;

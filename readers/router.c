@@ -36,7 +36,7 @@ static enum status run_flush(struct router *router, struct error *error)
         status = pipeline_cell_opened(router->pipeline, run->bucket->place.cell.lo, error);
     if (status != STATUS_OK)
         return status;
-    bucket_take(&router->buckets, run, &router->input.window, &router->cutter, router->block_size, &router->spare);
+    bucket_take(&router->buckets, run, &router->input.window, router->block_size, &router->spare);
     assert(router->spare == NULL);
     if (router_full(router, run->bucket)) {
         struct bucket *bucket = run->bucket;

@@ -7,8 +7,9 @@
 set -euo pipefail
 
 readonly build=(gcc make cmake pkg-config libpq-dev libzstd-dev libcsv-dev libxxhash-dev libisal-dev libcmocka-dev)
-# The last two are for tests/server.sh: its servers use the machine's time zones, its downloads are verified by Debian's keys.
-readonly test=(python3-pytest python3-psycopg2 python3-pytest-timeout python3-pytest-xdist postgresql-client zstd sqlite3 tzdata debian-archive-keyring)
+# valgrind counts instructions for bench/instructions.sh. The last two are for tests/server.sh: its servers use the machine's
+# time zones, its downloads are verified by Debian's keys.
+readonly test=(valgrind python3-pytest python3-psycopg2 python3-pytest-timeout python3-pytest-xdist postgresql-client zstd sqlite3 tzdata debian-archive-keyring)
 readonly tidy=(clang-format)
 
 choose_packages() {

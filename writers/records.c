@@ -64,7 +64,8 @@ static void heed_marks(struct records *records)
             return;
         if (mark->at == records->at) {
             records->offset = mark->offset;
-            records->line = piece_spec(records->piece)->first_line + mark->line;
+            if (mark->line != LINE_GOES_ON)
+                records->line = piece_spec(records->piece)->first_line + mark->line;
         }
         records->next_mark++;
     }

@@ -1,4 +1,4 @@
-"""Fixtures of the integration tests. The things they hand out are described in harness.py.
+"""Fixtures of the integration tests. The things they hand out are described in harness.
 
 HYPERFILL_TEST_KINDS      kinds of servers to test with (default "pg15 ts17 ts18")
 HYPERFILL_TEST_COMMUNITY  conninfo of a superuser on a server with TimescaleDB's community edition

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 
+import psycopg2.extensions
 import pytest
 
 import harness
@@ -790,7 +791,7 @@ def role(target):
 
 
 def as_role(target, options, role):
-    return [harness.psycopg2.extensions.make_dsn(option, user=role) if option == target.database.conninfo else option for option in options]
+    return [psycopg2.extensions.make_dsn(option, user=role) if option == target.database.conninfo else option for option in options]
 
 
 def grants(result):
@@ -825,7 +826,7 @@ def test_role_without_select_on_the_source(target, hyperfill, role):
     target.create()
     source = target.server.create_database()
     source.execute("CREATE TABLE m (time timestamptz, value float8, note text); INSERT INTO m VALUES ('2024-03-01+00', 1, 'a')")
-    conninfo = harness.psycopg2.extensions.make_dsn(source.conninfo, user=role)
+    conninfo = psycopg2.extensions.make_dsn(source.conninfo, user=role)
     options = target.options(conninfo, "--until", "2024-03-05 00:00:00Z")
     result = hyperfill.run("run", *options, check=SERVER)
     assert "source" in result.stderr and "permission denied for table m" in result.stderr, result

@@ -107,8 +107,11 @@ static struct piece *piece_make(const struct sample *sample, struct pool *pool, 
                 block->used = block->mark_count = 0;
             }
             if (marked && (block->used == 0 || offset != next_offset)) {
-                /* In the middle of a record its line is of no use to anybody. */
+                /* In the middle of a record its line is of no use to anybody; and what goes on need not say it. */
                 uint32_t line = done == 0 ? (uint32_t)(record->line - 1) : 999999;
+
+                if (offset == next_offset && draw(2) == 0)
+                    line = LINE_GOES_ON;
 
                 *block_mark(block, BLOCK, block->mark_count++) =
                     (struct block_mark){.offset = offset, .at = block->used, .line = line};
