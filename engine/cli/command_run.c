@@ -287,24 +287,6 @@ static enum status run_prepare(struct run *run, const struct options *options, s
     return status;
 }
 
-static void run_set_reader(struct job *job, struct pipeline_spec *spec)
-{
-    switch (job->kind) {
-    case SOURCE_POSTGRES:
-        spec->reader = &postgres_reader;
-        spec->source = &job->postgres;
-        break;
-    case SOURCE_STREAM:
-        spec->reader = &stream_reader;
-        spec->source = &job->set;
-        break;
-    case SOURCE_COMMAND:
-        spec->reader = &command_reader;
-        spec->source = &job->command.ranges;
-        break;
-    }
-}
-
 /* Runs the pipeline with everything that watches it. */
 static enum status run_pipeline(struct run *run, struct error *error)
 {
@@ -340,7 +322,7 @@ static enum status run_pipeline(struct run *run, struct error *error)
     };
     enum status status;
 
-    run_set_reader(job, &spec);
+    job_set_reader(job, &spec);
     status = progress_start(options->progress, &run->stats, &shown, &progress, error);
     if (status == STATUS_OK)
         status = pipeline_run(&spec, error);

@@ -379,3 +379,21 @@ int64_t job_block_memory(const struct job *job)
         left -= job->options->jobs * MEMORY_PER_SPILL_READER;
     return left > job->options->memory_bytes / 2 ? left : job->options->memory_bytes / 2;
 }
+
+void job_set_reader(struct job *job, struct pipeline_spec *spec)
+{
+    switch (job->kind) {
+    case SOURCE_POSTGRES:
+        spec->reader = &postgres_reader;
+        spec->source = &job->postgres;
+        break;
+    case SOURCE_STREAM:
+        spec->reader = &stream_reader;
+        spec->source = &job->set;
+        break;
+    case SOURCE_COMMAND:
+        spec->reader = &command_reader;
+        spec->source = &job->command.ranges;
+        break;
+    }
+}

@@ -152,3 +152,6 @@ void job_command_key(const struct job *job, char *text, size_t size);
 /* Blocks get what is left of --memory once buffers of the threads are counted. */
 int64_t job_block_memory(const struct job *job);
 int job_readers(const struct job *job);
+
+/* The reader of the job's source, and that source. */
+void job_set_reader(struct job *job, struct pipeline_spec *spec);
