@@ -40,8 +40,8 @@ static void print_limit(const struct bench_level *level, enum bench_limit limit,
                count_format((int64_t)bench_rate(level, BENCH_READ), fast));
         break;
     case LIMIT_PROCESSORS:
-        printf("limit     this machine's processors: %.0f%% busy, of which %.0f%% is hyperfill itself; a server that "
-               "runs here has the most of the rest\n",
+        printf("limit     this machine's processors: %.0f%% busy, of which %.0f%% is hyperfill itself; the rest is "
+               "that of servers and others that run here\n",
                100 * both->machine / both->seconds / processors, 100 * both->own / both->machine);
         break;
     }

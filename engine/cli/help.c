@@ -176,7 +176,7 @@ static const char overview[] =
     "  hyperfill status   show how far a job is, from its checkpoint file\n"
     "  hyperfill clean    forget the ledger of a finished job\n"
     "  hyperfill replay   load rejected rows that were corrected\n"
-    "  hyperfill bench    measure source, target and this machine: which settings to take\n"
+    "  hyperfill bench    measure both sides, and say which settings to take\n"
     "  hyperfill help COMMAND   all options of a command, with their defaults\n"
     "\n"
     "From PostgreSQL, up to where the application's dual writes began:\n"
