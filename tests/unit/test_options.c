@@ -253,9 +253,10 @@ static void test_names_refused(void **state)
     assert_refused("unknown option --; see hyperfill help run", "run", "--");
     assert_refused("unknown command rum; did you mean run?", "rum");
     assert_refused("unknown command statsu; did you mean status?", "help", "statsu");
-    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, bench, help", "frobnicate");
+    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, bench, help",
+                   "frobnicate");
     assert_refused("--json is no option of run; it belongs to status", "run", JOB, "--json");
-    assert_refused("--jobs is no option of status; it belongs to plan, run, replay", "status", "--jobs", "2");
+    assert_refused("--jobs is no option of status; it belongs to plan, run, replay, bench", "status", "--jobs", "2");
     assert_refused("--jobs comes before the command; write hyperfill COMMAND --jobs, such as hyperfill run", "--jobs",
                    "2", "run");
     assert_refused("argument 2 is no option; did you mean --help?", "run", "-h");
