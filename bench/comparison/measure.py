@@ -1,0 +1,75 @@
+"""One load: what it takes in time, processors, memory, WAL and disk."""
+
+import os
+import pathlib
+import subprocess
+import threading
+import time
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+SAMPLE_S = 0.05
+TIMEOUT_S = 6 * 3600
+
+FIELDS = ["wall_s", "client_processor_s", "server_processor_s", "client_peak_mb", "wal_mb", "disk_mb"]
+
+
+class LoadFailed(Exception):
+    """The text is what the loader said last."""
+
+
+class Peak(threading.Thread):
+    """The most memory that the processes of a session have at one time, together; looked at now and then."""
+
+    def __init__(self, session):
+        super().__init__(daemon=True)
+        self.session = session
+        self.bytes = 0
+        self.end = threading.Event()
+
+    def run(self):
+        while not self.end.wait(SAMPLE_S):
+            self.bytes = max(self.bytes, self._now())
+
+    def _now(self):
+        total = 0
+        for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = entry.read_text().rpartition(") ")[2].split()
+            except OSError:
+                continue
+            if int(fields[3]) == self.session:
+                total += int(fields[21]) * PAGE
+        return total
+
+
+def run(command, environment, log):
+    """Runs it in a session of its own: wall seconds, processor seconds with all its children, peak bytes."""
+    with open(log, "wb") as output:
+        begin = time.monotonic()
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+        peak = Peak(process.pid)
+        peak.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - begin
+    process.returncode = os.waitstatus_to_exitcode(status)
+    peak.end.set()
+    peak.join()
+    if process.returncode != 0:
+        raise LoadFailed(f"status {process.returncode}: {log.read_text(errors='replace').strip()[-2000:]}")
+    # Of one process the kernel knows the peak exactly.
+    return wall, usage.ru_utime + usage.ru_stime, max(peak.bytes, usage.ru_maxrss * 1024)
+
+
+def load(command, environment, log, target, source):
+    """All FIELDS of it, beginning on servers at rest."""
+    servers = [target, *([source] if source else [])]
+    for server in servers:
+        server.sql("CHECKPOINT")
+    before = [server.processor_seconds() for server in servers]
+    wal = target.wal_position()
+    wall, client, peak = run(command, environment, log)
+    wal = target.wal_position() - wal
+    target.idle()
+    server_seconds = sum(server.processor_seconds() for server in servers) - sum(before)
+    return dict(zip(FIELDS, [wall, client, server_seconds, peak / 2**20, wal / 2**20, target.size() / 2**20]))
