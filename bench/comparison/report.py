@@ -66,9 +66,9 @@ def plot(path, cases):
         reference = next(iter(results.values()))
         values = [statistics.median(ratios(results[loader], reference)) if results.get(loader) else None for loader in loaders]
         lines.append("\t".join([f'"{case}"', *("?" if value is None else f"{value:.3f}" for value in values)]))
-    lines += ["END", "set terminal svg size 1100,550 background '#ffffff' noenhanced", "set title 'Time of a load, \\copy is 1'",
+    lines += ["END", "set terminal svg size 1100,550 background '#ffffff' noenhanced", "set title 'Time of a load, \\copy is 1; cut off at 2'",
               "set style data histogram", "set style histogram clustered gap 1", "set style fill solid 0.8 border -1",
-              "set datafile missing '?'", "set yrange [0:1.5]", "set ylabel 'wall time'", "set grid y",
+              "set datafile missing '?'", "set yrange [0:2]", "set ylabel 'wall time'", "set grid y",
               "set key outside right top vertical", "set xtics nomirror noenhanced rotate by -20",
               f"plot for [column=2:{len(loaders) + 1}] $ratios using column:xtic(1) title columnheader(column)"]
     with open(path, "wb") as file:

@@ -30,19 +30,19 @@ static void write_script(const struct bench *bench, FILE *script)
                 bench_rate(level, BENCH_WRITE), bench_rate(level, BENCH_BOTH));
     }
     fputs("END\n"
-          "set terminal svg size 800,500 background '#ffffff'\n"
+          "set terminal svg size 900,500 background '#ffffff'\n"
           "set title 'hyperfill bench'\n"
           "set xlabel 'writers (--jobs)'\n"
           "set ylabel 'rows a second'\n"
           "set logscale x 2\n"
-          "set yrange [0:*]\n"
+          "set logscale y\n" /* reading may be far faster than writing */
           "set format y '%.0s%c'\n"
           "set xtics (",
           script);
     for (int i = 0; i < bench->level_count; i++)
         fprintf(script, "%s%d", i > 0 ? ", " : "", bench->levels[i].jobs);
     fputs(")\n"
-          "set key outside bottom center horizontal\n"
+          "set key outside right top vertical\n"
           "set grid\n"
           "plot $rates using 1:2 with linespoints lw 2 title 'read alone', "
           "$rates using 1:3 with linespoints lw 2 title 'write alone', "
