@@ -56,7 +56,9 @@ struct stream_source {
     struct time_column time;
     struct layout *layout;
     int32_t input;
-    bool reject; /* records whose time cannot be read go into a piece of RANGE_REJECTS; else they end the run */
+    bool unverified; /* rows are used before all checksums of a compressed file were looked at: what they become is no
+                        loss */
+    bool reject;     /* records whose time cannot be read go into a piece of RANGE_REJECTS; else they end the run */
     struct input_position start; /* frontier: where to begin; zero: at the first record */
     const struct stream_mark *marks;
     size_t mark_count;

@@ -59,10 +59,10 @@ struct sample {
     struct task *tasks;
 };
 
-/* Reads the first ranges of the job, or the beginning of its files. The job is opened and planned, its ranges are cut
- * where they are large. */
-MUST_CHECK enum status sample_take(struct sample *sample, struct job *job, struct stop *stop, int64_t memory_bytes,
-                                   int64_t limit_ms, struct error *error);
+/* Reads the first ranges of the job, or the beginning of its files, into half of --memory. The job is opened and
+ * planned, its ranges are cut where they are large. */
+MUST_CHECK enum status sample_take(struct sample *sample, struct job *job, struct stop *stop, int64_t limit_ms,
+                                   struct error *error);
 void sample_free(struct sample *sample);
 
 /* A source that has the sample's ranges. */
@@ -86,26 +86,27 @@ extern const struct writer_ops timed_writer;
 /* ---- bench_watch.c ---- */
 
 /*
- * Ends a measurement: by its limits, which stop `inner` at `level`, or because the user stops the program (`outer`),
- * which aborts it.
+ * Ends a measurement by stopping `inner`: when its limits are reached, or when the user stops the program (`outer`).
  */
 struct watch {
     struct stop *outer, *inner;
-    enum stop_level level;
     struct stats *stats;
-    bool stream;
+    bool reads;                   /* and does not write */
+    bool stream;                  /* of the source */
+    _Atomic int64_t bytes_before; /* that were read when the source was opened */
     pthread_t thread;
     pthread_mutex_t mutex; /* guards what follows */
     pthread_cond_t cond;
     int64_t deadline_ns; /* 0: none yet */
-    bool enough, end;
+    int64_t rows_max;
+    bool end;
     int64_t limit_ns;   /* when a limit was reached; 0: not */
     int64_t bytes_read; /* until then */
 };
 
 MUST_CHECK enum status watch_start(struct watch *watch, struct error *error);
-void watch_begin(struct watch *watch, int64_t limit_ms); /* time counts from here */
-void watch_enough(struct watch *watch);
+void watch_begin(struct watch *watch, int64_t limit_ms, int64_t limit_rows); /* time counts from here */
+void watch_committed(struct watch *watch);
 void watch_finish(struct watch *watch);
 
 /* ---- bench_measure.c ---- */

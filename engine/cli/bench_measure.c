@@ -67,8 +67,7 @@ static enum status measure_committed(void *context, const struct piece_spec *pie
     (void)piece;
     (void)result;
     (void)error;
-    if (stats_get(&measure->stats.rows_done) >= measure->limit_rows)
-        watch_enough(&measure->watch);
+    watch_committed(&measure->watch);
     return STATUS_OK;
 }
 
@@ -80,6 +79,17 @@ static enum status measure_failed(void *context, const struct piece_spec *piece,
     (void)piece;
     *error = *reason;
     return error->status;
+}
+
+/* Rows that go to the scratch copy may turn out to be damaged later. */
+static void prepare_inputs(struct measure *measure)
+{
+    struct stream_set *set = &measure->job.set;
+
+    for (size_t i = 0; set->sources != NULL && i < set->count; i++) {
+        set->sources[i].unverified = true;
+        measure->watch.bytes_before += set->sources[i].head_text;
+    }
 }
 
 static enum status prepare_ledger(struct job *job, struct error *error)
@@ -101,6 +111,7 @@ static enum status open_job(struct measure *measure, struct error *error)
 
     if (status == STATUS_OK)
         status = job_plan(job, error);
+    prepare_inputs(measure);
     if (status == STATUS_OK)
         status = prepare_ledger(job, error);
     if (status == STATUS_OK) {
@@ -179,7 +190,7 @@ static enum status run_job(struct measure *measure, struct error *error)
     measure->own = own_seconds();
     measure->machine = machine_seconds();
     measure->begin_ns = stats_now_ns();
-    watch_begin(&measure->watch, measure->limit_ms);
+    watch_begin(&measure->watch, measure->limit_ms, measure->limit_rows);
     status = pipeline_run(&spec, error);
     measure->end_ns = stats_now_ns();
     measure->own = own_seconds() - measure->own;
@@ -259,10 +270,10 @@ static enum status measure_open(struct measure *measure, struct bench *bench, en
     measure->watch = (struct watch){
         .outer = bench->stop,
         .inner = measure->stop,
-        /* What is read has no commit that must be waited for. */
-        .level = kind == BENCH_READ ? STOP_ABORT : STOP_DRAIN,
         .stats = &measure->stats,
+        .reads = kind == BENCH_READ,
         .stream = bench->stream,
+        .rows_max = INT64_MAX,
     };
     if (status == STATUS_OK)
         status = watch_start(&measure->watch, error);
@@ -358,19 +369,20 @@ enum status bench_sample(struct bench *bench, struct error *error)
     if (measure == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     job = &measure->job;
-    status = measure_open(measure, bench, BENCH_READ, bench->levels[bench->level_count - 1].jobs, error);
+    /* As if for more writers, which makes shorter ranges: the sample has room for half of what a run gathers. */
+    status = measure_open(measure, bench, BENCH_READ, bench->levels[bench->level_count - 1].jobs * 2, error);
     if (status != STATUS_OK)
         goto out;
-    measure->options.memory_bytes /= 2;
     status = job_open(job, &measure->options, measure->stop, error);
     if (status == STATUS_OK && job->kind == SOURCE_STREAM && !job->rereadable && !job_command_given(job->options))
         status = error_set(error, STATUS_USAGE, "bench reads its source several times: give files or a command");
     if (status == STATUS_OK)
         status = job_plan(job, error);
+    prepare_inputs(measure);
     if (status == STATUS_OK) {
         note_source(bench, job);
         pg_disconnect(job->target);
-        status = sample_take(&bench->sample, job, measure->stop, measure->options.memory_bytes, bench->limit_ms, error);
+        status = sample_take(&bench->sample, job, measure->stop, bench->limit_ms, error);
     }
     if (status == STATUS_OK)
         bench->bytes_per_row = (double)bench->sample.size / (double)bench->sample.rows;

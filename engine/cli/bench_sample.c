@@ -198,9 +198,10 @@ static enum status make_tasks(struct sample *sample, struct error *error)
     return STATUS_OK;
 }
 
-enum status sample_take(struct sample *sample, struct job *job, struct stop *stop, int64_t memory_bytes,
-                        int64_t limit_ms, struct error *error)
+enum status sample_take(struct sample *sample, struct job *job, struct stop *stop, int64_t limit_ms,
+                        struct error *error)
 {
+    const int64_t room = job->options->memory_bytes / 2;
     struct stats stats = {0};
     struct taking taking = {.sample = sample, .stop = stop};
     struct pipeline_spec spec = {
@@ -210,7 +211,7 @@ enum status sample_take(struct sample *sample, struct job *job, struct stop *sto
         .writer = &taking_writer,
         .target = &taking,
         .writers = 1,
-        .memory_bytes = memory_bytes,
+        .memory_bytes = room / 2, /* the rest is what decompressing takes */
         .retry_ms = job->options->retry_seconds * 1000,
         .stop = stop,
         .stats = &stats,
@@ -219,9 +220,9 @@ enum status sample_take(struct sample *sample, struct job *job, struct stop *sto
     };
     enum status status = STATUS_OK;
 
-    *sample = (struct sample){.size_max = (size_t)memory_bytes, .until_ns = stats_now_ns() + limit_ms * 1000000};
+    *sample = (struct sample){.size_max = (size_t)room, .until_ns = stats_now_ns() + limit_ms * 1000000};
     if (job->kind == SOURCE_POSTGRES)
-        status = cut_tasks(job, memory_bytes / ((int64_t)job->options->jobs * PIECES_PER_WRITER), error);
+        status = cut_tasks(job, room / ((int64_t)job->options->jobs * PIECES_PER_WRITER), error);
     spec.tasks = job->tasks;
     spec.task_count = job->task_count;
     job_set_reader(job, &spec);

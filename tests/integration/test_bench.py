@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import xml.etree.ElementTree
 
 import pytest
@@ -89,6 +90,54 @@ def test_command(hyperfill, target, file):
     bench(hyperfill, f"exec:cat {file} # {{from}} {{until}}", target, "--from", "2024-03-01T00:00Z", "--until", "2024-03-01T06:00Z",
           "--range-interval", "6h", "--overlap", "keep")
     assert target.value(SCHEMAS) == 0
+
+
+def rates(result):
+    """Rows a second: read alone, write alone, both; by writers."""
+    found = re.findall(r"^ +(\d+) +\d+ +([\d,]+) +([\d,]+) +([\d,]+) ", result.stdout, re.M)
+    return {int(jobs): [int(number.replace(",", "")) for number in numbers] for jobs, *numbers in found}
+
+
+def test_slow_source(hyperfill, servers, file, tmp_path):
+    """Where the first rows come later than a measurement may take, they are waited for; and the source is the limit."""
+    database = servers["pg15"].create_database()
+    create_cpu(database, hypertable=False)
+    slow = tmp_path / "slow.py"
+    slow.write_text(f"""import itertools, sys, time
+        lines = open({str(file)!r}).readlines()
+        sys.stdout.write(lines[0])
+        sys.stdout.flush()
+        for at in itertools.count(1, 15000):
+            time.sleep(1.2)
+            sys.stdout.writelines(lines[at : at + 15000])
+            sys.stdout.flush()
+            if at + 15000 > len(lines): break
+        """.replace("\n        ", "\n"))
+    result = bench(hyperfill, f"exec:python3 {slow}", database, "--range-interval", "1h")
+    assert all(number > 0 for numbers in rates(result).values() for number in numbers), result
+    assert "limit     the source" in result.stdout or "processors" in result.stdout
+
+
+def test_compressed(hyperfill, target, file):
+    """Of a compressed file no checksum is looked at before: its rows are dropped in any case."""
+    subprocess.run(["zstd", "-q", file], check=True)
+    result = bench(hyperfill, f"{file}.zst", target)
+    assert "verifying" not in result.stderr
+    assert all(number > 0 for numbers in rates(result).values() for number in numbers), result
+
+
+def test_memory(hyperfill, servers, tmp_path):
+    """The rows that are kept for writing alone count, too."""
+    database = servers["pg15"].create_database()
+    create_cpu(database, hypertable=False)
+    path = tmp_path / "cpu.csv"
+    with open(path, "wb") as file:
+        subprocess.run([hyperfill.binary.parent / "hyperfill-generate", "--rows", "800000"], stdout=file, check=True)
+    assert path.stat().st_size > 100 << 20
+    process = hyperfill.start("bench", "--source", str(path), "--target", database.conninfo, "--table", "cpu", "--time-column", "time",
+                              "--limit-time", "1", "--bench-jobs", "2", "--memory", "48MB")
+    assert process.peak_kilobytes() < (48 + 24) << 10
+    process.wait(60, check=0)
 
 
 def test_several_files(hyperfill, target, tmp_path):
