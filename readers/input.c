@@ -215,7 +215,8 @@ enum status input_verify(const struct stream_source *source, struct stop *stop, 
     size_t got = 1;
     char *buffer;
 
-    if (source->unverified || !source->seekable || source->kind == BYTES_PLAIN || source->start.offset > 0 || source->mark_count > 0)
+    if (source->unverified || !source->seekable || source->kind == BYTES_PLAIN || source->start.offset > 0 ||
+        source->mark_count > 0)
         return STATUS_OK;
     buffer = malloc(BUFFER_SIZE);
     if (buffer == NULL)
