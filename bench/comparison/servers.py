@@ -20,6 +20,11 @@ SIZE = """WITH RECURSIVE all_of (relation) AS (SELECT 't'::regclass::oid UNION
 COLUMNSTORE = "ALTER TABLE t SET (timescaledb.compress, timescaledb.compress_segmentby = 'tags_id', timescaledb.compress_orderby = 'time')"
 
 
+def stop(folder):
+    """The server that is kept there, if there is one."""
+    subprocess.run([SERVER_SCRIPT, "stop", folder], check=False)
+
+
 class Server:
     """conninfo is in libpq's form, uri for tools that want one. Kind "community" is a server that is there already, named by
     HYPERFILL_TEST_COMMUNITY; if it runs elsewhere, its processor time is not seen."""
@@ -29,7 +34,7 @@ class Server:
         self.folder = folder
         self.columnstore = columnstore
         if kind == "community":
-            self._use(os.environ["HYPERFILL_TEST_COMMUNITY"])
+            self._create_database(os.environ["HYPERFILL_TEST_COMMUNITY"])
             return
         started = subprocess.run([SERVER_SCRIPT, "start", kind, folder, *SETTINGS], stdout=subprocess.PIPE, text=True, check=True)
         self._use(started.stdout.splitlines()[-1])
@@ -41,9 +46,20 @@ class Server:
         self.uri = f"postgresql://{parts['user']}@{host}:{parts['port']}/{parts['dbname']}"
         self.postmaster = int(self.sql("SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)"))
 
-    def stop(self):
-        if self.kind != "community":
-            subprocess.run([SERVER_SCRIPT, "stop", self.folder], check=False)
+    def _create_database(self, conninfo):
+        """One of our own on a server that is others', too."""
+        self.given = conninfo
+        self.database = f"hyperfill_compare_{os.getpid()}"
+        self.conninfo = conninfo
+        self.sql(f"CREATE DATABASE {self.database} TEMPLATE template0")
+        self._use(" ".join([*(part for part in conninfo.split() if not part.startswith("dbname=")), f"dbname={self.database}"]))
+        self.sql("SET client_min_messages = error", "CREATE EXTENSION IF NOT EXISTS timescaledb")
+
+    def end(self):
+        """Of what lies outside of the folder."""
+        if self.kind == "community":
+            self.conninfo = self.given
+            self.sql(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
 
     def sql(self, *statements):
         """Runs them one after the other, and returns what the last one prints."""
