@@ -139,12 +139,17 @@ def pgcopydb(case):
             str(case.folder / "pgcopydb"), "--table-jobs", str(case.jobs), "--index-jobs", "1", "--not-consistent", "--restart"]
 
 
-def parallel_copy_tool(case):
+def parallel_copy_tool(case, *more):
+    """At its defaults, which are one worker."""
     need("timescaledb-parallel-copy", None)
     if case.source:
         raise Unable("loads CSV only")
     return ["timescaledb-parallel-copy", "--connection", case.target.conninfo, "--table", "t", "--file", str(case.file),
-            "--skip-header", "--workers", str(case.jobs)]
+            "--skip-header", *more]
+
+
+def parallel_copy_workers(case):
+    return parallel_copy_tool(case, "--workers", str(case.jobs))
 
 
 def all_loaders(hyperfill, extra):
@@ -156,6 +161,7 @@ def all_loaders(hyperfill, extra):
         "pgloader": pgloader,
         "pgcopydb": pgcopydb,
         "timescaledb-parallel-copy": parallel_copy_tool,
+        "timescaledb-parallel-copy --workers": parallel_copy_workers,
         "copy and compress_chunk": compressed_copy,
         "limit": limit,
     }
