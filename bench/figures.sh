@@ -10,44 +10,26 @@
 # Within a run both contestants take turns, and a ratio compares the two of the same run: what else the machine does
 # then weighs on both. Both begin with an empty table after a CHECKPOINT. After each load the count and the hash of all
 # rows must equal those of an untimed first \copy, else the script fails; a missed limit is only printed.
-#
-# HYPERFILL_BINARY and HYPERFILL_GENERATE name other programs than build/hyperfill and build/hyperfill-generate.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-readonly root
-readonly hyperfill=${HYPERFILL_BINARY:-$root/build/hyperfill}
-readonly generate=${HYPERFILL_GENERATE:-$root/build/hyperfill-generate}
-readonly server=$root/tests/server.sh
-readonly time_program=/usr/bin/time
-readonly jobs=2
+# shellcheck source=bench/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-# What a production server on this machine would have. The server script's own default is fsync=off. min_wal_size keeps
-# the WAL files of one load for the next, which would else make them anew or not, as it happens.
-readonly settings=(fsync=on shared_buffers=1GB min_wal_size=4GB max_wal_size=8GB checkpoint_timeout=30min)
+readonly jobs=2
 
 rows=5000000
 runs=3
 only=
-work=
 declare -A expected=() # count and hash of \copy's rows, by table
 target=
 source=
 until=
 
-say() { printf 'figures.sh: %s\n' "$*" >&2; }
-die() { say "$@"; exit 1; }
-
-usage() {
-    sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
-    exit 2
-}
-
 parse_options() {
     while (($# > 0)); do
         case $1 in
             --rows | --runs)
-                [[ ${2:-} =~ ^[1-9][0-9]{0,9}$ ]] || { say "$1 takes a whole number from 1"; exit 2; }
+                whole_number "$@"
                 if [[ $1 == --rows ]]; then rows=$2; else runs=$2; fi
                 ;;
             --only)
@@ -62,71 +44,13 @@ parse_options() {
 
 wanted() { [[ -z $only || $only == "$1" ]]; }
 
-check_programs() {
-    [[ -x $time_program ]] || die "$time_program is missing: apt-get install time"
-    command -v psql >/dev/null || die "psql is missing: apt-get install postgresql-client"
-    [[ -x $hyperfill ]] || die "$hyperfill is missing: build it first, or set HYPERFILL_BINARY"
-    [[ -x $generate ]] || die "$generate is missing: build it first, or set HYPERFILL_GENERATE"
-}
-
-clean_up() {
-    local folder
-    for folder in "$work"/target "$work"/source; do
-        "$server" stop "$folder" || true
-    done
-    rm -rf "$work"
-}
-
 # ---- Servers and tables
 
-sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
-
-start_server() { "$server" start "$1" "$2" "${settings[@]}" | tail -n 1; }
-
-create_cpu() {
-    sql "$1" "SET client_min_messages = warning;
-        DROP TABLE IF EXISTS cpu;
-        CREATE TABLE cpu (
-            time timestamptz NOT NULL,
-            tags_id integer,
-            hostname text,
-            usage_user double precision,
-            usage_system double precision,
-            usage_idle double precision,
-            usage_nice double precision,
-            usage_iowait double precision,
-            usage_irq double precision,
-            usage_softirq double precision,
-            usage_steal double precision,
-            usage_guest double precision,
-            usage_guest_nice double precision)"
-}
-
-create_fat() {
-    sql "$1" "SET client_min_messages = warning;
-        DROP TABLE IF EXISTS fat;
-        CREATE TABLE fat (time timestamptz NOT NULL, tags_id integer, payload text)"
-}
-
-create_indexes() {
-    sql "$1" "CREATE INDEX ON $2 (time DESC)"
-    sql "$1" "CREATE INDEX ON $2 (tags_id, time DESC)"
-}
-
-# An empty hypertable, and no ledger that would call its rows loaded.
-fresh_target() {
-    local table=$1
-    "create_$table" "$target"
-    sql "$target" "SET client_min_messages = warning;
-        DROP SCHEMA IF EXISTS hyperfill CASCADE" >/dev/null
-    sql "$target" "SELECT create_hypertable('$table', 'time',
-        chunk_time_interval => interval '6 hours', create_default_indexes => false)" >/dev/null
-    create_indexes "$target" "$table"
-}
+fresh_target() { fresh_hypertable "$target" "$1" '6 hours'; }
 
 fill_source() {
     say "filling the source"
-    source=$(start_server pg15 "$work/source")
+    source=$(start_server pg15 source)
     create_cpu "$source"
     copy_file "$source" cpu "$work/ordered.csv"
     create_indexes "$source" cpu
@@ -138,12 +62,9 @@ fill_source() {
 
 copy_file() { psql -X -q -v ON_ERROR_STOP=1 -d "$1" -c "\\copy $2 from '$3' with (format csv, header)"; }
 
-# The sum does not depend on the order of the rows, and all columns of all rows are in it.
-fingerprint() { sql "$target" "SELECT count(*), sum(hash_record_extended($1, 0)) FROM $1"; }
-
 verify() {
     local table=$1 loader=$2 found
-    found=$(fingerprint "$table")
+    found=$(fingerprint "$target" "$table")
     [[ $found == "${expected[$table]}" ]] || die "$loader loaded count and hash $found, \\copy ${expected[$table]}"
 }
 
@@ -154,22 +75,10 @@ load_reference() {
     say "loading $table once, untimed"
     fresh_target "$table"
     copy_file "$target" "$table" "$file"
-    expected[$table]=$(fingerprint "$table")
+    expected[$table]=$(fingerprint "$target" "$table")
 }
 
 # ---- Measuring
-
-# Processor seconds of a server so far: its postmaster with the children it has reaped, and those that are alive.
-server_seconds() {
-    local postmaster
-    postmaster=$(sql "$1" "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")
-    # A process may end between being listed and being read.
-    { cat /proc/[0-9]*/stat 2>/dev/null || true; } | awk -v postmaster="$postmaster" -v hertz="$(getconf CLK_TCK)" '
-        { pid = $1; sub(/.*\) /, "") }
-        pid == postmaster { ticks += $12 + $13 + $14 + $15 }
-        $2 == postmaster { ticks += $12 + $13 }
-        END { printf "%.2f\n", ticks / hertz }'
-}
 
 servers_seconds() {
     local each total=0
@@ -188,12 +97,7 @@ measure() {
         sql "$each" CHECKPOINT
     done
     before=$(servers_seconds)
-    "$time_program" -q -f '%e %U %S %M' -o "$work/time" "$@" >"$work/output" 2>&1 || {
-        cat "$work/output" >&2
-        die "$loader failed"
-    }
-    # The servers' processes of this load need a moment to end and be reaped.
-    sleep 0.5
+    timed "$loader" "$@"
     read -r wall user system peak <"$work/time"
     awk -v wall="$wall" -v user="$user" -v system_="$system" -v peak="$peak" -v before="$before" \
         -v after="$(servers_seconds)" \
@@ -272,11 +176,6 @@ measure_memory() {
 
 # column GROUP LOADER N: field N of each run.
 column() { awk -v field="$3" '{ print $field }' "$work/$1.$2"; }
-
-median() {
-    sort -n | awk '{ value[NR] = $1 }
-        END { print NR % 2 ? value[(NR + 1) / 2] : (value[NR / 2] + value[NR / 2 + 1]) / 2 }'
-}
 
 # figure NAME LIMIT UNIT: a line of the table for the measurements on standard input, one a line.
 figure() {
@@ -358,15 +257,12 @@ main() {
     export LC_ALL=C.UTF-8
     parse_options "$@"
     check_programs
-    work=$(mktemp -d "${TMPDIR:-/tmp}/hyperfill-figures.XXXXXX")
-    trap clean_up EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
+    make_work figures
 
     say "generating $rows rows"
     "$generate" --rows "$rows" >"$work/ordered.csv"
     sync "$work/ordered.csv"
-    target=$(start_server ts17 "$work/target")
+    target=$(start_server ts17 target)
     "$server" install pg15
     print_facts
     load_reference cpu "$work/ordered.csv"

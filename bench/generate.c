@@ -23,11 +23,11 @@
 enum { EXIT_SYSTEM = 1, EXIT_USAGE = 2 };
 
 enum order { ORDER_ORDERED, ORDER_SHUFFLED, ORDER_REVERSE };
-enum shape { SHAPE_CPU, SHAPE_WIDE, SHAPE_MULTILINE, SHAPE_FAT };
+enum shape { SHAPE_CPU, SHAPE_WIDE, SHAPE_MULTILINE, SHAPE_FAT, SHAPE_TINY, SHAPE_TEXT, SHAPE_JSONB };
 enum time_format { TIME_ISO, TIME_POSTGRES, TIME_NAIVE, TIME_EPOCH, TIME_EPOCH_MS };
 
 static const char *const order_names[] = {"ordered", "shuffled", "reverse", NULL};
-static const char *const shape_names[] = {"cpu", "wide", "multiline", "fat", NULL};
+static const char *const shape_names[] = {"cpu", "wide", "multiline", "fat", "tiny", "text", "jsonb", NULL};
 static const char *const time_format_names[] = {"iso", "postgres", "naive", "epoch", "epoch-ms", NULL};
 
 /* As TSBS names the columns of its cpu-only use case. */
@@ -41,6 +41,7 @@ static const char *const cpu_columns[] = {
 
 struct options {
     uint64_t rows;
+    uint64_t skip; /* of these rows */
     uint64_t seed;
     uint64_t hosts;
     uint64_t step_seconds;
@@ -358,11 +359,63 @@ static char *put_payload(char *at, const struct row *row, uint64_t bytes)
     return at;
 }
 
+static char *put_words(char *at, uint64_t bits, unsigned count)
+{
+    static const char *const words[16] = {"disk",   "queue", "retry",   "upstream", "timed out", "slow",
+                                          "after",  "on",    "request", "from",     "node",      "closed",
+                                          "socket", "while", "flush",   "pool"};
+
+    for (unsigned word = 0; word < count; word++) {
+        if (word > 0)
+            *at++ = ' ';
+        at = put_text(at, words[bits >> (word % 16 * 4) & 15]);
+    }
+    return at;
+}
+
+/* A log: fields that must be quoted, with commas and quotes in them; none is empty and none has a line end, which not
+   every tool can take. */
+static char *put_log(char *at, const struct row *row)
+{
+    static const char *const levels[4] = {"info", "notice", "warning", "error"};
+
+    at = put_text(at, levels[row->own % 4]);
+    at = put_words(put_text(at, ",\"unit \"\""), chance(row->own, 0), 1);
+    at = put_words(put_text(at, "\"\", shard 7\",\""), chance(row->own, 1), 12);
+    at = put_words(put_text(at, ", said \"\""), chance(row->own, 2), 8);
+    at = put_unsigned(put_text(at, "\"\" (code "), chance(row->own, 3) % 100000);
+    at = put_words(put_text(at, ")\",plain text without quotes: "), chance(row->own, 4), 10);
+    return at;
+}
+
+/* As an application keeps what it has no columns for. */
+static char *put_json(char *at, const struct row *row)
+{
+    at = put_unsigned(put_text(at, "\"{\"\"host\"\": \"\"host_"), row->host);
+    at = put_words(put_text(at, "\"\", \"\"state\"\": \"\""), chance(row->own, 20), 2);
+    at = put_text(at, "\"\", \"\"usage\"\": {");
+    for (unsigned column = 0; column < 5; column++) {
+        at = put_text(at, column > 0 ? ", \"\"" : "\"\"");
+        at = put_text(put_text(at, cpu_columns[column]), "\"\": ");
+        at = put_value(at, row, column);
+    }
+    at = put_text(at, "}, \"\"tags\"\": [\"\"a\"\", ");
+    at = put_unsigned(at, row->own % 1000);
+    return put_text(at, ", null, true]}\"");
+}
+
 /* ---- Rows. */
+
+static const char *const first_columns[] = {
+    [SHAPE_CPU] = "time,tags_id,hostname",       [SHAPE_WIDE] = "time,tags_id,hostname",
+    [SHAPE_MULTILINE] = "time,tags_id,hostname", [SHAPE_FAT] = "time,tags_id,payload",
+    [SHAPE_TINY] = "time,tags_id,value",         [SHAPE_TEXT] = "time,tags_id,hostname,level,unit,message,details",
+    [SHAPE_JSONB] = "time,tags_id,payload",
+};
 
 static void print_header(const struct options *options)
 {
-    char *at = put_text(output_buffer, options->shape == SHAPE_FAT ? "time,tags_id,payload" : "time,tags_id,hostname");
+    char *at = put_text(output_buffer, first_columns[options->shape]);
 
     if (options->shape == SHAPE_CPU || options->shape == SHAPE_MULTILINE)
         for (unsigned column = 0; column < CPU_COLUMN_COUNT; column++) {
@@ -386,8 +439,16 @@ static char *put_fields(char *at, const struct row *row, const struct options *o
     *at++ = ',';
     if (options->shape == SHAPE_FAT)
         return put_payload(at, row, options->fat_bytes);
+    if (options->shape == SHAPE_TINY)
+        return put_value(at, row, 0);
+    if (options->shape == SHAPE_JSONB)
+        return put_json(at, row);
 
     at = put_unsigned(put_text(at, "host_"), row->host);
+    if (options->shape == SHAPE_TEXT) {
+        *at++ = ',';
+        return put_log(at, row);
+    }
     if (options->shape == SHAPE_WIDE) {
         for (unsigned column = 0; column < WIDE_COLUMN_COUNT; column++) {
             *at++ = ',';
@@ -412,7 +473,7 @@ static void print_rows(const struct options *options)
 {
     char *at = output_buffer;
 
-    for (uint64_t position = 0; position < options->rows; position++) {
+    for (uint64_t position = options->skip; position < options->rows; position++) {
         const struct row row = row_of(row_at(position, options), options);
 
         at = output_reserve(at, ROW_BYTES_MAX);
@@ -430,6 +491,7 @@ static const char help[] =
     "Prints a deterministic time series as CSV. Each order of one seed has the same rows.\n"
     "\n"
     "  --rows N              rows to print (default 1000000)\n"
+    "  --skip N              leave out the first N of them (default 0)\n"
     "  --seed S              all values follow from it (default 1)\n"
     "  --hosts N             rows of one time (default 400)\n"
     "  --step-seconds N      from one time to the next (default 10)\n"
@@ -439,6 +501,9 @@ static const char help[] =
     "                        wide: the same three and metric_00 to metric_99, some empty\n"
     "                        multiline: cpu and a text column, note, with line ends and quotes in it\n"
     "                        fat: time,tags_id and a text column, payload\n"
+    "                        tiny: time,tags_id and a number\n"
+    "                        text: time,tags_id,hostname and four text columns with quotes and commas\n"
+    "                        jsonb: time,tags_id and an object, payload\n"
     "  --fat-bytes N         size of a payload, give or take a tenth (default 1000000)\n"
     "  --time-format FORMAT  iso (default), postgres (2024-01-01 00:00:00+00), naive (no zone),\n"
     "                        epoch (seconds), epoch-ms\n"
@@ -511,13 +576,19 @@ static void check_last_time(const struct options *options)
 
 static void parse_options(int argc, char **argv, struct options *options)
 {
-    static const struct option known[] = {
-        {"rows", required_argument, NULL, 'r'},  {"seed", required_argument, NULL, 's'},
-        {"hosts", required_argument, NULL, 'h'}, {"step-seconds", required_argument, NULL, 'p'},
-        {"start", required_argument, NULL, 't'}, {"order", required_argument, NULL, 'o'},
-        {"shape", required_argument, NULL, 'a'}, {"fat-bytes", required_argument, NULL, 'b'},
-        {"no-header", no_argument, NULL, 'n'},   {"time-format", required_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'H'},        {NULL, 0, NULL, 0}};
+    static const struct option known[] = {{"rows", required_argument, NULL, 'r'},
+                                          {"skip", required_argument, NULL, 'k'},
+                                          {"seed", required_argument, NULL, 's'},
+                                          {"hosts", required_argument, NULL, 'h'},
+                                          {"step-seconds", required_argument, NULL, 'p'},
+                                          {"start", required_argument, NULL, 't'},
+                                          {"order", required_argument, NULL, 'o'},
+                                          {"shape", required_argument, NULL, 'a'},
+                                          {"fat-bytes", required_argument, NULL, 'b'},
+                                          {"no-header", no_argument, NULL, 'n'},
+                                          {"time-format", required_argument, NULL, 'f'},
+                                          {"help", no_argument, NULL, 'H'},
+                                          {NULL, 0, NULL, 0}};
     int letter, index = 0;
 
     while ((letter = getopt_long(argc, argv, "", known, &index)) != -1) {
@@ -525,6 +596,7 @@ static void parse_options(int argc, char **argv, struct options *options)
 
         switch (letter) {
         case 'r': options->rows = parse_number(name, optarg, 0, UINT64_C(1000000000000)); break;
+        case 'k': options->skip = parse_number(name, optarg, 0, UINT64_C(1000000000000)); break;
         case 's': options->seed = parse_number(name, optarg, 0, UINT64_MAX); break;
         case 'h': options->hosts = parse_number(name, optarg, 1, 1000000000); break;
         case 'p': options->step_seconds = parse_number(name, optarg, 1, 1000000000); break;

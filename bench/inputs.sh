@@ -15,11 +15,11 @@
 # HYPERFILL_BENCH_BYTES, HYPERFILL_BENCH_PARTS and HYPERFILL_GENERATE name other programs than those in build/.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-readonly root
+# shellcheck source=bench/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
 readonly bytes=${HYPERFILL_BENCH_BYTES:-$root/build/hyperfill-bench-bytes}
 readonly parts=${HYPERFILL_BENCH_PARTS:-$root/build/hyperfill-bench-parts}
-readonly generate=${HYPERFILL_GENERATE:-$root/build/hyperfill-generate}
 # A frame of 16 MiB holds about what a program that writes several would give each.
 readonly frame_bytes=$((16 << 20))
 # A day of rows, which is verified and kept.
@@ -28,16 +28,11 @@ readonly small_bytes=$((24 << 20))
 rows=2000000
 runs=5
 
-die() { printf 'inputs.sh: %s\n' "$*" >&2; exit 1; }
-
 parse_options() {
     while (($# > 0)); do
         case $1 in
-            --rows | --runs) [[ ${2:-} =~ ^[1-9][0-9]{0,9}$ ]] || die "$1 takes a whole number from 1" ;;
-            *)
-                sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
-                exit 2
-                ;;
+            --rows | --runs) whole_number "$@" ;;
+            *) usage ;;
         esac
         if [[ $1 == --rows ]]; then rows=$2; else runs=$2; fi
         shift 2
@@ -75,8 +70,6 @@ measure() {
     read -r processor wall < <(awk '{printf "%d %d\n", ($1 + $2) * 1000, $3 * 1000}' <<<"$times")
 }
 
-median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
-
 # compare NAME FILE MEMORY VERIFY LIMIT TOOL…: one line of the table. The memory is in MB, as one reader has it.
 compare() {
     local name="$1, $4" file=$2 memory=$3 verify=$4 limit=$5 run ours ours_wall ratio size=$text_size
@@ -106,7 +99,7 @@ speed() {
     for ((run = 0; run < runs; run++)); do
         "$parts" "$2" "$3" >>"$work/speeds" || die "$name failed"
     done
-    found=$(median <"$work/speeds")
+    found=$(median <"$work/speeds" | cut -d . -f 1)
     printf '| %s | %s | %s | %s |\n' "$name" "$found" "$4" "$( ((found >= $4)) && echo yes || echo NO)"
 }
 

@@ -12,18 +12,11 @@
 #
 # In each run the loads take turns, each into an empty table after a CHECKPOINT, and ratios compare loads of one run.
 # All loads must give the same count and hash of rows, else the script fails; a missed limit is only printed.
-#
-# HYPERFILL_BINARY and HYPERFILL_GENERATE name other programs than build/hyperfill and build/hyperfill-generate.
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-readonly root
-readonly hyperfill=${HYPERFILL_BINARY:-$root/build/hyperfill}
-readonly generate=${HYPERFILL_GENERATE:-$root/build/hyperfill-generate}
-readonly server=$root/tests/server.sh
-readonly time_program=/usr/bin/time
-# As in figures.sh: what a production server on this machine would have.
-readonly settings=(fsync=on shared_buffers=1GB min_wal_size=4GB max_wal_size=8GB checkpoint_timeout=30min)
+# shellcheck source=bench/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
 readonly kinds=(ordered parts hosts shuffled spilled)
 readonly files=41
 
@@ -31,17 +24,8 @@ rows=5000000
 runs=3
 memory=64MB
 chunk='1 hour'
-work=
 target=
 expected=
-
-say() { printf 'orders.sh: %s\n' "$*" >&2; }
-die() { say "$@"; exit 1; }
-
-usage() {
-    sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
-    exit 2
-}
 
 parse_options() {
     while (($# > 1)); do
@@ -55,49 +39,6 @@ parse_options() {
         shift 2
     done
     (($# == 0)) || usage
-}
-
-clean_up() {
-    "$server" stop "$work/target" || true
-    rm -rf "$work"
-}
-
-sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$target" -c "$1"; }
-
-fresh_target() {
-    sql "SET client_min_messages = warning;
-        DROP TABLE IF EXISTS cpu;
-        DROP SCHEMA IF EXISTS hyperfill CASCADE;
-        CREATE TABLE cpu (
-            time timestamptz NOT NULL,
-            tags_id integer,
-            hostname text,
-            usage_user double precision,
-            usage_system double precision,
-            usage_idle double precision,
-            usage_nice double precision,
-            usage_iowait double precision,
-            usage_irq double precision,
-            usage_softirq double precision,
-            usage_steal double precision,
-            usage_guest double precision,
-            usage_guest_nice double precision)"
-    sql "SELECT create_hypertable('cpu', 'time', chunk_time_interval => interval '$chunk',
-        create_default_indexes => false)" >/dev/null
-    sql "CREATE INDEX ON cpu (time DESC)"
-    sql "CREATE INDEX ON cpu (tags_id, time DESC)"
-}
-
-# Processor seconds of the server so far: its postmaster with the children it has reaped, and those that are alive.
-server_seconds() {
-    local postmaster
-    postmaster=$(sql "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)")
-    # A process may end between being listed and being read.
-    { cat /proc/[0-9]*/stat 2>/dev/null || true; } | awk -v postmaster="$postmaster" -v hertz="$(getconf CLK_TCK)" '
-        { pid = $1; sub(/.*\) /, "") }
-        pid == postmaster { ticks += $12 + $13 + $14 + $15 }
-        $2 == postmaster { ticks += $12 + $13 }
-        END { printf "%.2f\n", ticks / hertz }'
 }
 
 # A number of the summary event; 0 where it has none of that name.
@@ -118,29 +59,18 @@ load() {
             more=(--spill-dir "$work")
             ;;
     esac
-    fresh_target
-    sql CHECKPOINT
-    before=$(server_seconds)
-    "$time_program" -q -f '%e %U %S %M' -o "$work/time" "$hyperfill" run --source "$file" --target "$target" \
-        --table cpu --jobs 2 --memory "$memory" --checkpoint "$work/checkpoint" --progress json --yes "${more[@]}" \
-        >"$work/output" 2>&1 || {
-        cat "$work/output" >&2
-        die "$kind failed"
-    }
-    # The server's processes of this load need a moment to end and be reaped.
-    sleep 0.5
+    fresh_hypertable "$target" cpu "$chunk"
+    sql "$target" CHECKPOINT
+    before=$(server_seconds "$target")
+    timed "$kind" "$hyperfill" run --source "$file" --target "$target" --table cpu --jobs 2 --memory "$memory" \
+        --checkpoint "$work/checkpoint" --progress json --yes "${more[@]}"
     rm -f "$work"/checkpoint*
     read -r wall user system peak <"$work/time"
-    echo "$wall $user $system $peak $before $(server_seconds) $(summary pieces) $(summary spill_peak_bytes)" |
+    echo "$wall $user $system $peak $before $(server_seconds "$target") $(summary pieces) $(summary spill_peak_bytes)" |
         awk '{ print $1, $2 + $3, $6 - $5, $7, $4, $8 }' >>"$work/figures.$kind"
     say "$kind: $(tail -n 1 "$work/figures.$kind")"
-    found=$(sql "SELECT count(*), sum(hash_record_extended(cpu, 0)) FROM cpu")
+    found=$(fingerprint "$target" cpu)
     [[ ${expected:=$found} == "$found" ]] || die "$kind loaded count and hash $found, expected $expected"
-}
-
-median() {
-    sort -n | awk '{ value[NR] = $1 }
-        END { print NR % 2 ? value[(NR + 1) / 2] : (value[NR / 2] + value[NR / 2 + 1]) / 2 }'
 }
 
 column() { awk -v field="$2" '{ print $field }' "$work/figures.$1"; }
@@ -193,16 +123,14 @@ main() {
     local run kind
     export LC_ALL=C.UTF-8
     parse_options "$@"
-    work=$(mktemp -d "${TMPDIR:-/tmp}/hyperfill-orders.XXXXXX")
-    trap clean_up EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
+    check_programs
+    make_work orders
     say "generating $rows rows, twice"
     "$generate" --rows "$rows" --hosts 400 >"$work/ordered.csv"
     "$generate" --rows "$rows" --hosts 400 --order shuffled >"$work/shuffled.csv"
     make_files
     sync
-    target=$("$server" start ts17 "$work/target" "${settings[@]}" | tail -n 1)
+    target=$(start_server ts17 target)
     say "loading once, untimed"
     load ordered
     rm "$work/figures.ordered"

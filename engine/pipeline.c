@@ -425,7 +425,12 @@ static void read_tasks(struct pipeline *pipeline, void *session)
 
     while ((task = tasks_next(pipeline->tasks, &careful)) != NULL) {
         struct piece_spec piece_spec = {
-            .place = task->place, .end = 1, .rows_estimate = task->rows_estimate, .careful = careful};
+            .place = task->place,
+            .input = task->input,
+            .end = 1,
+            .rows_estimate = task->rows_estimate,
+            .careful = careful,
+        };
         struct piece *piece;
 
         error_reset(&error);
@@ -483,7 +488,7 @@ static enum status pipeline_init(struct pipeline *pipeline, const struct pipelin
     int64_t index_bytes = spec->stream && spec->spill_dir != NULL ? spec->memory_bytes / SPILL_INDEX_SHARE : 0;
     enum status status;
 
-    int32_t inputs = spec->stream && spec->inputs > 0 ? spec->inputs : 1;
+    int32_t inputs = spec->inputs > 0 ? spec->inputs : 1;
 
     *pipeline = (struct pipeline){.spec = spec, .streaming = spec->readers};
     error_reset(&pipeline->error);

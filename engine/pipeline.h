@@ -19,6 +19,7 @@ struct pipeline;
 /* A range to read, for addressable sources. */
 struct task {
     struct place place;
+    int32_t input;
     int64_t rows_estimate; /* -1: unknown */
     int64_t bytes_estimate;
 };
@@ -69,7 +70,7 @@ struct writer_ops {
 
 struct pipeline_spec {
     bool stream;
-    int32_t inputs; /* streams: how many; pieces have numbers below it */
+    int32_t inputs; /* how many, 0 is 1; pieces have numbers below it */
     const struct reader_ops *reader;
     void *source;
     int readers;

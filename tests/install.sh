@@ -1,16 +1,17 @@
 #!/bin/bash
 # Installs what is missing of Debian's (or Ubuntu's) packages, through sudo when not root.
 #
-#   tests/install.sh [build] [test] [tidy]      without a group: build and test
+#   tests/install.sh [build] [test] [tidy] [bench]      without a group: build and test
 #
 # No package of these brings a PostgreSQL server, so none starts; tests/server.sh gets servers its own way.
 set -euo pipefail
 
 readonly build=(gcc make cmake pkg-config libpq-dev libzstd-dev libcsv-dev libxxhash-dev libisal-dev libcmocka-dev)
-# valgrind counts instructions for bench/instructions.sh. The last two are for tests/server.sh: its servers use the machine's
+# valgrind counts instructions for bench/instructions.sh. Time zones and keys are for tests/server.sh: its servers use the machine's
 # time zones, its downloads are verified by Debian's keys.
-readonly test=(valgrind python3-pytest python3-psycopg2 python3-pytest-timeout python3-pytest-xdist postgresql-client zstd sqlite3 tzdata debian-archive-keyring)
+readonly test=(valgrind python3-pytest python3-psycopg2 python3-pytest-timeout python3-pytest-xdist postgresql-client zstd sqlite3 tzdata debian-archive-keyring gnuplot-nox)
 readonly tidy=(clang-format)
+readonly bench=(gnuplot-nox pgloader pgcopydb postgresql-client time)
 
 choose_packages() {
     local group
@@ -20,6 +21,7 @@ choose_packages() {
             build) wanted+=("${build[@]}") ;;
             test) wanted+=("${test[@]}") ;;
             tidy) wanted+=("${tidy[@]}") ;;
+            bench) wanted+=("${bench[@]}") ;;
             *)
                 sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "${BASH_SOURCE[0]}" >&2
                 exit 2

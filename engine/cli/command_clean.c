@@ -5,6 +5,7 @@
 
 #include "engine/cli/commands.h"
 #include "writers/ledger.h"
+#include "writers/scratch.h"
 
 /* Oid and name are enough: the ledger goes by the table alone, whose time column need not be found. */
 static enum status find_table(struct pg *pg, const char *name, struct table *table, struct error *error)
@@ -75,6 +76,16 @@ static enum status clean_table(const struct options *options, struct pg *pg, str
     return status;
 }
 
+static enum status clean_scratch(const struct pg_address *address, struct stop *stop, struct error *error)
+{
+    int removed;
+    enum status status = scratch_remove_left(address, stop, &removed, error);
+
+    if (removed > 0)
+        printf("removed %d scratch cop%s that a bench had left\n", removed, removed == 1 ? "y" : "ies");
+    return status;
+}
+
 enum status command_clean(const struct options *options, struct error *error)
 {
     struct pg_setting none[1] = {{NULL, NULL}};
@@ -88,6 +99,8 @@ enum status command_clean(const struct options *options, struct error *error)
         status = pg_address_init(&address, options->target, "target", error);
     if (status == STATUS_OK)
         status = pg_create(&address, none, stop, &pg, error);
+    if (status == STATUS_OK)
+        status = clean_scratch(&address, stop, error);
     if (status == STATUS_OK)
         status = clean_table(options, pg, error);
     pg_free(pg);

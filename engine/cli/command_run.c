@@ -17,9 +17,6 @@
 #include "engine/log.h"
 #include "engine/retry.h"
 
-/* A chunk of fewer rows has its indexes sooner by appending them: see bench/README.md. */
-#define BUILD_ROWS_MIN 5000
-
 struct run {
     struct job job;
     struct stats stats;
@@ -316,24 +313,6 @@ static enum status run_prepare(struct run *run, const struct options *options, s
     return status;
 }
 
-static void run_set_reader(struct job *job, struct pipeline_spec *spec)
-{
-    switch (job->kind) {
-    case SOURCE_POSTGRES:
-        spec->reader = &postgres_reader;
-        spec->source = &job->postgres;
-        break;
-    case SOURCE_STREAM:
-        spec->reader = &stream_reader;
-        spec->source = &job->set;
-        break;
-    case SOURCE_COMMAND:
-        spec->reader = &command_reader;
-        spec->source = &job->command.ranges;
-        break;
-    }
-}
-
 /* Runs the pipeline with everything that watches it. */
 static enum status run_pipeline(struct run *run, struct error *error)
 {
@@ -369,7 +348,7 @@ static enum status run_pipeline(struct run *run, struct error *error)
     };
     enum status status;
 
-    run_set_reader(job, &spec);
+    job_set_reader(job, &spec);
     status = progress_start(options->progress, &run->stats, &shown, &progress, error);
     if (status == STATUS_OK)
         status = pipeline_run(&spec, error);
@@ -476,7 +455,6 @@ static enum status run_close(struct run *run, enum status status, struct error *
 static enum status run_prepare_builds(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
-    int64_t rows_min = job->options->strategy == STRATEGY_BUILD ? 0 : BUILD_ROWS_MIN;
     bool exists = job->ledger.builds, begun = false;
     size_t open = 0;
     enum status status = STATUS_OK;
@@ -492,7 +470,7 @@ static enum status run_prepare_builds(struct run *run, struct error *error)
         status = ledger_has_builds(job->target, &job->ledger, &exists, error);
     if (status != STATUS_OK || !exists)
         return status;
-    status = builds_create(&job->build, rows_min, run->stop, &run->append.builds, error);
+    status = builds_create(&job->build, job_build_rows_min(job), run->stop, &run->append.builds, error);
     if (status == STATUS_OK)
         status = builds_load(run->append.builds, job->target, &job->ledger, &open, error);
     run->stats.builds_open = (int64_t)open;

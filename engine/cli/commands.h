@@ -11,6 +11,7 @@ MUST_CHECK enum status command_run(const struct options *options, struct error *
 MUST_CHECK enum status command_status(const struct options *options, struct error *error);
 MUST_CHECK enum status command_clean(const struct options *options, struct error *error);
 MUST_CHECK enum status command_replay(const struct options *options, struct error *error);
+MUST_CHECK enum status command_bench(const struct options *options, struct error *error);
 
 /*
  * The checkpoint file of these options: --checkpoint, else hyperfill-<table>.checkpoint, where letters of the table's

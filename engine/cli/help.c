@@ -13,8 +13,9 @@
 #define STATUS OPTION_COMMAND(COMMAND_STATUS)
 #define CLEAN OPTION_COMMAND(COMMAND_CLEAN)
 #define REPLAY OPTION_COMMAND(COMMAND_REPLAY)
+#define BENCH OPTION_COMMAND(COMMAND_BENCH)
 #define BEFORE OPTION_COMMAND(COMMAND_NONE) /* before the command is named */
-#define JOB (PLAN | RUN | REPLAY)
+#define JOB (PLAN | RUN | REPLAY | BENCH)
 #define ALL (JOB | STATUS | CLEAN | OPTION_COMMAND(COMMAND_HELP) | OPTION_COMMAND(COMMAND_VERSION) | BEFORE)
 
 #define AT(field) .offset = offsetof(struct options, field)
@@ -151,6 +152,17 @@ const struct option_entry option_table[] = {
     {"timezone", "ZONE", JOB, 0, GROUP_CSV, OPTION_TEXT, AT(timezone),
      .help = "the zone of times that have none: UTC or +HH:MM", .default_text = "such times are refused"},
 
+    {"bench-jobs", "LIST", BENCH, 0, GROUP_SPEED, OPTION_TEXT, AT(bench_jobs_text),
+     .help = "numbers of writers to measure with, such as 1,2,4,8",
+     .default_text = "powers of two up to --jobs, or to the processors of this machine"},
+    {"limit-time", "SECONDS", BENCH, 0, GROUP_SPEED, OPTION_LONG, AT(limit_time), .min = 1, .max = 3600,
+     .help = "how long one measurement takes; there are three for each number of writers",
+     .default_text = "so that all take a minute or two"},
+    {"limit-rows", "N", BENCH, 0, GROUP_SPEED, OPTION_LONG, AT(limit_rows), .min = 1000, .max = INT64_C(1) << 40,
+     .help = "how many rows one measurement takes", .default_text = "10000000"},
+    {"output-dir", "DIR", BENCH, 0, GROUP_OUTPUT, OPTION_TEXT, AT(output_dir),
+     .help = "write bench.csv there, and bench.svg if gnuplot is installed"},
+
     {"progress", "HOW", JOB, 0, GROUP_OUTPUT, OPTION_CHOICE, AT(progress), .choices = progress_choices,
      .help = "bar, plain lines, json events on standard output, none, or auto: a bar on a terminal, else plain",
      .default_text = "auto"},
@@ -183,6 +195,7 @@ static const char overview[] =
     "  hyperfill status   show how far a job is, from its checkpoint file\n"
     "  hyperfill clean    forget the ledger of a finished job\n"
     "  hyperfill replay   load rejected rows that were corrected\n"
+    "  hyperfill bench    measure both sides, and say which settings to take\n"
     "  hyperfill help COMMAND   all options of a command, with their defaults\n"
     "\n"
     "From PostgreSQL, up to where the application's dual writes began:\n"
@@ -263,7 +276,8 @@ static const char clean_text[] =
     "Usage: hyperfill clean --target CONNINFO --table NAME [options]\n"
     "\n"
     "The rows stay. Without its ledger a job cannot be resumed: running it again\n"
-    "would load its rows a second time.\n";
+    "would load its rows a second time. Scratch copies that a bench left when it was\n"
+    "killed are removed, too.\n";
 
 static const char replay_text[] =
     "hyperfill replay: load rejected rows that were corrected\n"
@@ -282,6 +296,22 @@ static const char replay_examples[] =
     "  hyperfill replay --source metrics.csv --target 'host=new dbname=ts' \\\n"
     "      --table metrics\n";
 
+static const char bench_text[] =
+    "hyperfill bench: measure source, target and this machine\n"
+    "\n"
+    "Usage: hyperfill bench --source SPEC --target CONNINFO --table NAME [options]\n"
+    "\n"
+    "Takes the options of run. Reads the source alone, writes alone, and does both,\n"
+    "each with more and more writers; says where more of them stop to help, which\n"
+    "side is the limit, and which settings to take. Writes only into a scratch copy\n"
+    "of the table, in a schema of its own named hyperfill_bench_…, which is removed\n"
+    "at the end, however that comes: after a kill -9 by the next bench or clean. The\n"
+    "role needs CREATE on the database. What is read again may come from caches.\n";
+
+static const char bench_examples[] =
+    "  hyperfill bench --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
+    "      --table metrics --until '2026-01-31 00:00:00+00' --output-dir measured\n";
+
 static const char clean_examples[] =
     "  hyperfill clean --target 'host=new dbname=ts' --table metrics\n";
 /* clang-format on */
@@ -292,7 +322,7 @@ static const struct {
 } pages[] = {
     [COMMAND_PLAN] = {plan_text, plan_examples},       [COMMAND_RUN] = {run_text, run_examples},
     [COMMAND_STATUS] = {status_text, status_examples}, [COMMAND_CLEAN] = {clean_text, clean_examples},
-    [COMMAND_REPLAY] = {replay_text, replay_examples},
+    [COMMAND_REPLAY] = {replay_text, replay_examples}, [COMMAND_BENCH] = {bench_text, bench_examples},
 };
 
 /* Prints words from `column` on, and wraps them to HELP_COLUMN. */
@@ -351,7 +381,7 @@ static void group_print(enum option_group group, enum command command)
 
 void options_help(enum command about)
 {
-    if (about < COMMAND_PLAN || about > COMMAND_REPLAY) {
+    if (about < COMMAND_PLAN || about > COMMAND_BENCH) {
         fputs(overview, stdout);
         return;
     }

@@ -16,6 +16,8 @@
 #define MEMORY_PER_THREAD (INT64_C(1) << 20)
 /* A writer reads what was spilled into a block of its own. */
 #define MEMORY_PER_SPILL_READER (INT64_C(256) << 10)
+/* A chunk of fewer rows has its indexes sooner by appending its rows. */
+#define BUILD_ROWS_MIN 5000
 /* Inputs that follow each other in time have a depth of about one. */
 #define ALONE_DEPTH_MAX 1.5
 
@@ -408,6 +410,11 @@ static int64_t decompression_memory(const struct job *job)
     return most * job_readers(job);
 }
 
+int64_t job_build_rows_min(const struct job *job)
+{
+    return job->options->strategy == STRATEGY_BUILD ? 0 : BUILD_ROWS_MIN;
+}
+
 int64_t job_block_memory(const struct job *job)
 {
     int64_t readers = job_readers(job), threads = readers + job->options->jobs;
@@ -419,4 +426,22 @@ int64_t job_block_memory(const struct job *job)
     if (job->options->spill_dir != NULL)
         left -= job->options->jobs * MEMORY_PER_SPILL_READER;
     return left > job->options->memory_bytes / 2 ? left : job->options->memory_bytes / 2;
+}
+
+void job_set_reader(struct job *job, struct pipeline_spec *spec)
+{
+    switch (job->kind) {
+    case SOURCE_POSTGRES:
+        spec->reader = &postgres_reader;
+        spec->source = &job->postgres;
+        break;
+    case SOURCE_STREAM:
+        spec->reader = &stream_reader;
+        spec->source = &job->set;
+        break;
+    case SOURCE_COMMAND:
+        spec->reader = &command_reader;
+        spec->source = &job->command.ranges;
+        break;
+    }
 }

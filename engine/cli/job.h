@@ -162,6 +162,12 @@ MUST_CHECK enum status job_command_ranges(const struct job *job, struct task **t
 /* The command's name and the hash of its text. */
 void job_command_key(const struct job *job, char *text, size_t size);
 
+/* A chunk that is known to get fewer rows is appended. */
+int64_t job_build_rows_min(const struct job *job);
+
 /* Blocks get what is left of --memory once buffers of the threads are counted. */
 int64_t job_block_memory(const struct job *job);
 int job_readers(const struct job *job);
+
+/* The reader of the job's source, and that source. */
+void job_set_reader(struct job *job, struct pipeline_spec *spec);

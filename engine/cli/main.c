@@ -43,6 +43,7 @@ static enum status run_command(const struct options *options, struct error *erro
     case COMMAND_STATUS: return command_status(options, error);
     case COMMAND_CLEAN: return command_clean(options, error);
     case COMMAND_REPLAY: return command_replay(options, error);
+    case COMMAND_BENCH: return command_bench(options, error);
     case COMMAND_VERSION: printf("hyperfill %s\n", HYPERFILL_VERSION); return STATUS_OK;
     case COMMAND_NONE:
     case COMMAND_HELP: break;

@@ -16,8 +16,9 @@
 #define DISTANCE_NAME_MAX 32
 
 static const char *const command_names[] = {
-    [COMMAND_NONE] = "",       [COMMAND_PLAN] = "plan",     [COMMAND_RUN] = "run",   [COMMAND_STATUS] = "status",
-    [COMMAND_CLEAN] = "clean", [COMMAND_REPLAY] = "replay", [COMMAND_HELP] = "help", [COMMAND_VERSION] = "version",
+    [COMMAND_NONE] = "",         [COMMAND_PLAN] = "plan",   [COMMAND_RUN] = "run",
+    [COMMAND_STATUS] = "status", [COMMAND_CLEAN] = "clean", [COMMAND_REPLAY] = "replay",
+    [COMMAND_BENCH] = "bench",   [COMMAND_HELP] = "help",   [COMMAND_VERSION] = "version",
 };
 
 static const size_t command_count = sizeof command_names / sizeof command_names[0];
@@ -344,14 +345,14 @@ static enum status unknown_command(const struct parser *parser, const char *name
 
     if (!word_is_plain(name, size))
         return error_set(parser->error, STATUS_USAGE,
-                         "argument %d is no command; commands are plan, run, status, clean, replay, help",
+                         "argument %d is no command; commands are plan, run, status, clean, replay, bench, help",
                          parser->index - 1);
     for (size_t index = COMMAND_PLAN; index < command_count; index++)
         nearest_keep(name, size, command_names[index], &nearest, &distance);
     if (nearest != NULL)
         return error_set(parser->error, STATUS_USAGE, "unknown command %s; did you mean %s?", name, nearest);
     return error_set(parser->error, STATUS_USAGE,
-                     "unknown command %s; commands are plan, run, status, clean, replay, help", name);
+                     "unknown command %s; commands are plan, run, status, clean, replay, bench, help", name);
 }
 
 /* A word is the command, and after `help` the command that is asked about. */
@@ -483,6 +484,48 @@ static void conflict_finish(struct parser *parser)
         parser->options->overlap = OVERLAP_KEEP;
 }
 
+/* Powers of two up to --jobs, or to the processors of this machine, and that number itself. */
+static void bench_jobs_default(const struct parser *parser)
+{
+    struct number_list *list = &parser->options->bench_jobs;
+    long most = option_given(parser, "jobs") ? parser->options->jobs : sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (!option_given(parser, "jobs"))
+        most = most < 2 ? 2 : most > JOBS_MAX ? JOBS_MAX : most;
+    for (int jobs = 1; jobs < most; jobs *= 2)
+        list->items[list->count++] = jobs;
+    list->items[list->count++] = (int)most;
+}
+
+static enum status bench_finish(struct parser *parser)
+{
+    const char *text = parser->options->bench_jobs_text, *at = text;
+    struct number_list *list = &parser->options->bench_jobs;
+    int before = 0;
+
+    if (parser->options->command != COMMAND_BENCH)
+        return STATUS_OK;
+    if (text != NULL && option_given(parser, "jobs"))
+        return error_set(parser->error, STATUS_USAGE,
+                         "--jobs is the highest number of writers that bench tries, --bench-jobs lists all: give one");
+    if (text == NULL) {
+        bench_jobs_default(parser);
+        return STATUS_OK;
+    }
+    do {
+        char *end;
+        long jobs = isdigit((unsigned char)*at) ? strtol(at, &end, 10) : 0;
+
+        if (jobs <= before || jobs > JOBS_MAX || (*end != ',' && *end != '\0') || list->count == NUMBER_LIST_MAX)
+            return error_set(parser->error, STATUS_USAGE,
+                             "--bench-jobs takes at most %d numbers from 1 to %d, ascending, such as 1,2,4, not \"%s\"",
+                             NUMBER_LIST_MAX, JOBS_MAX, text);
+        list->items[list->count++] = before = (int)jobs;
+        at = *end == ',' ? end + 1 : NULL;
+    } while (at != NULL);
+    return STATUS_OK;
+}
+
 static int jobs_default(void)
 {
     long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
@@ -500,6 +543,7 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
         .memory_bytes = 256 * MEBIBYTE,
         .retry_seconds = 300,
         .max_rejects = 1000,
+        .limit_rows = 10000000,
         .header = true,
         .delimiter = ',',
         .quote = '"',
@@ -520,7 +564,7 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
     conflict_finish(&parser);
     if (options->spill_max > 0 && options->spill_dir == NULL)
         return error_set(error, STATUS_USAGE, "--spill-max needs --spill-dir");
-    if (rejects_finish(options, error) != STATUS_OK)
+    if (rejects_finish(options, error) != STATUS_OK || bench_finish(&parser) != STATUS_OK)
         return error->status;
     return dialect_finish(&parser);
 }

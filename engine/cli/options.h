@@ -17,6 +17,7 @@ enum command {
     COMMAND_STATUS,
     COMMAND_CLEAN,
     COMMAND_REPLAY,
+    COMMAND_BENCH,
     COMMAND_HELP,
     COMMAND_VERSION
 };
@@ -34,6 +35,13 @@ enum progress_mode { PROGRESS_AUTO, PROGRESS_BAR, PROGRESS_PLAIN, PROGRESS_JSON,
 #define TEXT_LIST_MAX 256
 struct text_list {
     const char *items[TEXT_LIST_MAX];
+    int count;
+};
+
+/* Numbers of one option, ascending. */
+#define NUMBER_LIST_MAX 16
+struct number_list {
+    int items[NUMBER_LIST_MAX];
     int count;
 };
 
@@ -95,6 +103,12 @@ struct options {
     /* Which CSV column goes where */
     struct text_list map, set;  /* CSV=COLUMN, COLUMN=VALUE */
     const char *ignore_columns; /* comma separated, or * */
+    /* bench */
+    const char *bench_jobs_text; /* as given */
+    struct number_list bench_jobs;
+    int64_t limit_rows; /* of one measurement; default 10 million */
+    int64_t limit_time; /* seconds of one measurement; default 0: about 90 for all together */
+    const char *output_dir;
 };
 
 /*

@@ -268,9 +268,10 @@ static void test_names_refused(void **state)
     assert_refused("unknown option --; see hyperfill help run", "run", "--");
     assert_refused("unknown command rum; did you mean run?", "rum");
     assert_refused("unknown command statsu; did you mean status?", "help", "statsu");
-    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, help", "frobnicate");
+    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, bench, help",
+                   "frobnicate");
     assert_refused("--json is no option of run; it belongs to status", "run", JOB, "--json");
-    assert_refused("--jobs is no option of status; it belongs to plan, run, replay", "status", "--jobs", "2");
+    assert_refused("--jobs is no option of status; it belongs to plan, run, replay, bench", "status", "--jobs", "2");
     assert_refused("--jobs comes before the command; write hyperfill COMMAND --jobs, such as hyperfill run", "--jobs",
                    "2", "run");
     assert_refused("argument 2 is no option; did you mean --help?", "run", "-h");
@@ -320,6 +321,48 @@ static void test_help_and_version(void **state)
     assert_fine("--verbose", "status", "--table", "t");
     assert_true(options.verbose);
     assert_int_equal(options.command, COMMAND_STATUS);
+}
+
+static void assert_bench_jobs(const int *jobs, int count)
+{
+    assert_int_equal(options.bench_jobs.count, count);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(options.bench_jobs.items[i], jobs[i]);
+}
+
+/* bench takes the options of run, and those that only it has. */
+static void test_bench(void **state)
+{
+#define BENCH_OF "bench", "--source", "a", "--target", "host=b", "--table", "t"
+    static const char *const refused[] = {
+        "", "0", "2,1", "1,1", "1,", ",1", "1;2", "257", "a", "1,2,-3", "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17"};
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    (void)state;
+    assert_fine(BENCH_OF, "--until", "2024-01-01", "--yes", "--memory", "64MB");
+    assert_int_equal(options.command, COMMAND_BENCH);
+    assert_int_equal(options.bench_jobs.items[0], 1);
+    assert_int_equal(options.bench_jobs.items[options.bench_jobs.count - 1], processors < 2 ? 2 : processors);
+    assert_int_equal(options.limit_rows, 10000000);
+    assert_int_equal(options.limit_time, 0);
+    assert_null(options.output_dir);
+    assert_fine(BENCH_OF, "--jobs", "1");
+    assert_bench_jobs((const int[]){1}, 1);
+    assert_fine(BENCH_OF, "--jobs", "6");
+    assert_bench_jobs((const int[]){1, 2, 4, 6}, 4);
+    assert_fine(BENCH_OF, "--jobs", "256");
+    assert_int_equal(options.bench_jobs.count, 9);
+    assert_fine(BENCH_OF, "--bench-jobs", "2,3,256", "--limit-time", "5", "--limit-rows=1000", "--output-dir", "d");
+    assert_bench_jobs((const int[]){2, 3, 256}, 3);
+    assert_int_equal(options.limit_time, 5);
+    assert_int_equal(options.limit_rows, 1000);
+    assert_string_equal(options.output_dir, "d");
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        assert_int_equal(PARSE(BENCH_OF, "--bench-jobs", refused[i]), STATUS_USAGE);
+    assert_int_equal(PARSE(BENCH_OF, "--bench-jobs", "1,2", "--jobs", "2"), STATUS_USAGE);
+    assert_int_equal(PARSE("bench", "--source", "a"), STATUS_USAGE);
+    assert_int_equal(PARSE("run", "--source", "a", "--target", "b", "--table", "t", "--limit-rows", "1000"),
+                     STATUS_USAGE);
 }
 
 /* Wherever a connection string lands, the error does not repeat it. */
@@ -374,7 +417,7 @@ static void test_help_pages(void **state)
     static char text[32768];
 
     (void)state;
-    for (int about = COMMAND_NONE; about <= COMMAND_CLEAN; about++) {
+    for (int about = COMMAND_NONE; about <= COMMAND_BENCH; about++) {
         help_capture((enum command)about, text, sizeof text);
         for (size_t index = 0; index < option_count && about != COMMAND_NONE; index++) {
             char entry[64];
@@ -409,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_help_and_version),
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_help_pages),
+        cmocka_unit_test(test_bench),
     };
 
     alarm(240);
