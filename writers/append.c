@@ -144,10 +144,20 @@ static enum status next_text(struct attempt *attempt, struct error *error)
     return status;
 }
 
+/* Where rows of others are; only to be read from. */
+static struct table heeded_table(const struct append_session *session)
+{
+    struct table table = *session->target->table;
+
+    if (session->entered && session->build->way->place != NULL)
+        table.sql = (char *)session->build->way->place(session->build);
+    return table;
+}
+
 /* Through the hypertable, so that compressed rows go too. RETURNING is known to be wrong there. */
 static enum status delete_range(struct attempt *attempt, struct error *error)
 {
-    const struct table *table = attempt->session->target->table;
+    const struct table table = heeded_table(attempt->session);
     struct sql sql = {0};
     enum status status;
 
@@ -155,8 +165,8 @@ static enum status delete_range(struct attempt *attempt, struct error *error)
             "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings"
             " WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction';"
             " DELETE FROM %s WHERE ",
-            table->sql);
-    table_add_where(&sql, table, attempt->spec->place.range);
+            table.sql);
+    table_add_where(&sql, &table, attempt->spec->place.range);
     status = pg_run(attempt->session->pg, sql.text, NULL, error);
     sql_reset(&sql);
     return status;
@@ -164,14 +174,14 @@ static enum status delete_range(struct attempt *attempt, struct error *error)
 
 static enum status refuse_rows(struct attempt *attempt, struct error *error)
 {
-    const struct table *table = attempt->session->target->table;
+    const struct table table = heeded_table(attempt->session);
     struct range range = attempt->spec->place.range;
     struct overlap_report report = {0};
     bool any;
-    enum status status = overlap_any(attempt->session->pg, table, range, &any, error);
+    enum status status = overlap_any(attempt->session->pg, &table, range, &any, error);
 
     if (status == STATUS_OK && any)
-        status = overlap_count(attempt->session->pg, table, &range, 1, &report, error);
+        status = overlap_count(attempt->session->pg, &table, &range, 1, &report, error);
     if (status != STATUS_OK || !any)
         return status;
     return error_set(error, STATUS_DATA,
@@ -337,10 +347,12 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
         return ledger_add_conflicts(session->pg, target->ledger, attempt->spec, 0, &result->conflicts, error);
     if (status != STATUS_OK)
         return status;
-    if (result->first_of_range && !range_is_rejects(attempt->spec->place.range))
-        status = heed_overlap(attempt, error);
-    if (status == STATUS_OK && session->build != NULL)
+    if (session->build != NULL)
         status = build_enter(session, error);
+    /* Rows that are told apart go by savepoints, which FREEZE does not allow. */
+    session->freeze = session->freeze && attempt->plain;
+    if (status == STATUS_OK && result->first_of_range && !range_is_rejects(attempt->spec->place.range))
+        status = heed_overlap(attempt, error);
     if (status == STATUS_OK)
         status = write_rows(attempt, error);
     if (status == STATUS_OK && session->entered)
@@ -436,6 +448,25 @@ static void attempt_reset(struct attempt *attempt)
     shape_text_reset(&attempt->text);
 }
 
+/* A piece that has failed since its cell could not be built: once more, into the table itself. */
+static enum status without_build(struct attempt *attempt, struct write_result *result, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    struct piece *piece = attempt->piece;
+    bool plain = attempt->plain;
+
+    build_leave(session, piece, false);
+    if (!piece_spec(piece)->replayable) {
+        error->status = STATUS_TRANSIENT;
+        return STATUS_TRANSIENT;
+    }
+    attempt_reset(attempt);
+    attempt_init(attempt, session, piece);
+    attempt->plain = plain;
+    error_reset(error);
+    return attempt_piece(attempt, result, error);
+}
+
 static enum status append_write(void *opened, struct piece *piece, struct write_result *result, struct error *error)
 {
     struct append_session *session = opened;
@@ -446,6 +477,8 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
     attempt_init(&attempt, session, piece);
     attempt.plain = !spec->careful && !range_is_rejects(spec->place.range);
     status = attempt_piece(&attempt, result, error);
+    if (status != STATUS_OK && session->unbuilt)
+        status = without_build(&attempt, result, error);
     /* A constraint that waits for the commit speaks there. */
     if (status != STATUS_OK && session->target->reject && attempt.plain && !attempt.reader_failed &&
         append_is_row_error(error)) {

@@ -18,6 +18,7 @@ struct append_session {
     struct build *build; /* how its cell is built; NULL: it is not. Between build_join and build_leave */
     bool entered;        /* its rows go where the build wants them */
     bool freeze;         /* into a table that this very transaction has made */
+    bool unbuilt;        /* that its cell could not be built is why it has failed */
 };
 
 /* The input of a piece. */

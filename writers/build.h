@@ -20,6 +20,7 @@
 #include "engine/pipeline.h"
 #include "writers/ledger.h"
 
+struct append_input;
 struct append_session;
 struct build_way;
 
@@ -62,6 +63,9 @@ struct build_way {
     enum status (*publish)(struct append_session *session, struct build *build, struct error *error);
     /* In a transaction: the job is forgotten. Leaves no table of ours and nothing without its indexes. */
     enum status (*abandon)(struct pg *pg, const struct build *build, struct error *error);
+    /* Of a way that loads aside, for a build that is begun: the part of the table, quoted, that has the cell's rows of
+     * others. Whoever looks for them goes there and leaves the table itself, which publishing locks, alone. */
+    const char *(*place)(const struct build *build);
 };
 
 /* All of them in the order of preference, ended by NULL. */
@@ -86,6 +90,9 @@ struct build_wish {
     enum build_rule rule;
     bool reject; /* bad rows are told apart */
     bool skip_conflicts;
+    bool create_partitions; /* those that are missing are made */
+    const struct append_input *inputs;
+    size_t input_count;
 };
 
 /* Looks at the table; STATUS_USAGE where --strategy build was asked for and no way is possible. */
