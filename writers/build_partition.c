@@ -25,6 +25,8 @@
 /* Whoever waits for a lock holds up all who come after: for a second each time. */
 #define LOCK_TIMEOUT "1s"
 #define LOCK_ATTEMPTS 5
+/* Tables that foreign keys refer to, which other writers of ours may be about to do, too. */
+#define COMPLETE_LOCK_TIMEOUT "5s"
 
 static enum status partition_suits(struct append_session *session, struct range cell, bool *suits, struct error *error)
 {
@@ -77,7 +79,7 @@ static enum status partition_begin(struct append_session *session, struct build 
     *worth = status == STATUS_OK && partition.found && partition.refusal == NULL && partition.bytes == 0;
     if (*worth) {
         name_table(session, build, name, sizeof name);
-        status = partition_copy(session->pg, &partition, name, &copy, error);
+        status = partition_copy(session->pg, session->target->table, build->cell, &partition, name, &copy, error);
         if (status == STATUS_OK)
             status = pg_run(session->pg, copy.create, NULL, error);
         if (status == STATUS_OK)
@@ -164,33 +166,42 @@ static enum status try_exchange(struct append_session *session, const struct par
     return status;
 }
 
-/* Its indexes and all else, and into its place. */
+/* Its indexes and all else. *done false: it cannot be, and nothing was done. Rows that violate a constraint would do so
+ * anywhere: that is an error. */
+static enum status complete(struct append_session *session, const struct partition *partition,
+                            const struct partition_copy *copy, bool *done, struct error *error)
+{
+    struct error reason;
+    enum status status = pg_run(session->pg,
+                                "SAVEPOINT hyperfill_complete; SET LOCAL lock_timeout = '" COMPLETE_LOCK_TIMEOUT "'",
+                                NULL, error);
+
+    *done = true;
+    if (status != STATUS_OK || copy->complete == NULL)
+        return status;
+    error_reset(&reason);
+    if (pg_run(session->pg, copy->complete, NULL, &reason) == STATUS_OK)
+        return STATUS_OK;
+    if (reason.status != STATUS_SERVER || !pg_connected(session->pg)) {
+        *error = reason;
+        return reason.status;
+    }
+    *done = false;
+    log_line(LOG_NOTICE, "%s cannot be made again, its rows are inserted: %s", partition->sql, reason.text);
+    return pg_run(session->pg, "ROLLBACK TO SAVEPOINT hyperfill_complete", NULL, error);
+}
+
 static enum status exchange_partition(struct append_session *session, struct build *build,
                                       const struct partition *partition, bool *done, struct error *error)
 {
     struct partition_copy copy;
-    struct error reason;
-    enum status status = partition_copy(session->pg, partition, build->name, &copy, error);
+    enum status status = partition_copy(session->pg, session->target->table, build->cell, partition, build->name,
+                                        &copy, error);
 
-    *done = false;
-    if (status == STATUS_OK && copy.complete != NULL) {
-        error_reset(&reason);
-        status = pg_run(session->pg, "SAVEPOINT hyperfill_complete", NULL, error);
-        if (status == STATUS_OK && pg_run(session->pg, copy.complete, NULL, &reason) != STATUS_OK) {
-            /* Rows that violate a constraint would do so anywhere. */
-            if (reason.status == STATUS_SERVER && pg_connected(session->pg))
-                status = pg_run(session->pg, "ROLLBACK TO SAVEPOINT hyperfill_complete", NULL, error);
-            else
-                status = reason.status;
-            if (status == reason.status)
-                *error = reason;
-            else
-                log_line(LOG_NOTICE, "%s cannot be made again, its rows are inserted: %s", partition->sql, reason.text);
-            partition_copy_reset(&copy);
-            return status;
-        }
-    }
-    if (status == STATUS_OK)
+    *done = status == STATUS_OK;
+    if (*done)
+        status = complete(session, partition, &copy, done, error);
+    if (status == STATUS_OK && *done)
         status = try_exchange(session, partition, &copy, done, error);
     partition_copy_reset(&copy);
     return status;
@@ -212,7 +223,7 @@ static enum status insert_rows(struct append_session *session, const struct buil
     sql_reset(&sql);
     if (status == STATUS_OK)
         status = pg_runf(session->pg, NULL, error,
-                         "INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM ONLY %s; DROP TABLE %s",
+                         "SET LOCAL lock_timeout = '60s'; INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM ONLY %s; DROP TABLE %s",
                          session->target->table->sql, columns, columns, build->relation, build->relation);
     free(columns);
     return status;

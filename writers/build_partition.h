@@ -28,8 +28,9 @@ struct partition_copy {
 };
 
 /* `name`: the table's, unquoted; it is to be in the partition's schema. */
-MUST_CHECK enum status partition_copy(struct pg *pg, const struct partition *partition, const char *name,
-                                      struct partition_copy *copy, struct error *error);
+MUST_CHECK enum status partition_copy(struct pg *pg, const struct table *table, struct range cell,
+                                      const struct partition *partition, const char *name, struct partition_copy *copy,
+                                      struct error *error);
 void partition_copy_reset(struct partition_copy *copy);
 
 /* `regclass` is an expression. NULL: there is no such table. */

@@ -11,16 +11,20 @@
 
 #include "writers/build_partition.h"
 
+/* Some builds of PostgreSQL 17 number each table's columns by an option of theirs that no two tables have in common. */
+#define OWN_OPTION "pg_attver"
+
 /* `c`: the partition; st: the other table, quoted; tail: what its new names begin with. %u: oid, %s: a literal. */
 static const char partition_sql[] =
     "WITH c AS (SELECT c.*, format('%%I.%%I', n.nspname, c.relname) AS name, n.nspname,"
-    " format('%%I.%%I', n.nspname, s.s) AS st, s.s AS tail, format('%%I.%%I', m.nspname, o.relname) AS parent,"
+    " format('%%I.%%I', n.nspname, s.s) AS st, s.s AS tail, s.bounds, format('%%I.%%I', m.nspname, o.relname) AS parent,"
     " pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound, coalesce(t.spcname, '') AS space,"
     " pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) AS owner"
     " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " JOIN pg_catalog.pg_inherits h ON h.inhrelid = c.oid JOIN pg_catalog.pg_class o ON o.oid = h.inhparent"
     " JOIN pg_catalog.pg_namespace m ON m.oid = o.relnamespace LEFT JOIN pg_catalog.pg_tablespace t"
-    " ON t.oid = c.reltablespace, (SELECT %2$s::text AS s) s WHERE c.oid = %1$u),";
+    " ON t.oid = c.reltablespace, (SELECT %2$s::text AS s, %3$s::text AS bounds) s"
+    " WHERE c.oid = %1$u),";
 
 /* `columns`: those that are inserted. `options`: of the table and of what it keeps aside (TOAST). */
 static const char table_sql[] =
@@ -34,16 +38,15 @@ static const char table_sql[] =
     " create_ AS (SELECT format('SET LOCAL default_tablespace = %%L; SET LOCAL default_table_access_method = heap;"
     " CREATE %%sTABLE %%s (LIKE %%s INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY EXCLUDING STATISTICS);"
     " ALTER TABLE %%s ADD CONSTRAINT hyperfill_bounds CHECK (%%s)', space, CASE WHEN relpersistence = 'u' THEN"
-    " 'UNLOGGED ' ELSE '' END, st, name, st, pg_catalog.pg_get_partition_constraintdef(oid))"
-    " || coalesce((SELECT format('; ALTER TABLE %%s SET (%%s)', st, list) FROM options), '') AS text FROM c),";
+    " 'UNLOGGED ' ELSE '' END, st, name, st, bounds)"
+    " || coalesce((SELECT format('; ALTER TABLE %%s SET (%%s)', st, list) FROM options WHERE list IS NOT NULL), '') AS text FROM c),";
 
 /* The owner comes before privileges: who grants them belongs to them. */
 static const char dress_sql[] =
     " dress AS (SELECT 1 AS part, attnum AS nth, format('ALTER TABLE %%s ALTER COLUMN %%I SET STATISTICS %%s', st,"
     " attname, target) AS text FROM a, c WHERE target::int >= 0"
-    " UNION ALL SELECT 1, attnum, format('ALTER TABLE %%s ALTER COLUMN %%I SET (%%s)', st, attname,"
-    " (SELECT string_agg(format('%%I = %%L', option_name, option_value), ', ')"
-    " FROM pg_catalog.pg_options_to_table(attoptions))) FROM a, c WHERE attoptions IS NOT NULL"
+    " UNION ALL SELECT 1, attnum, format('ALTER TABLE %%s ALTER COLUMN %%I SET (%%I = %%L)', st, attname, option_name,"
+    " option_value) FROM a, c, LATERAL pg_catalog.pg_options_to_table(attoptions) WHERE option_name <> '" OWN_OPTION "'"
     " UNION ALL SELECT 1, 0, format('COMMENT ON TABLE %%s IS %%L', st, d) FROM c,"
     " LATERAL pg_catalog.obj_description(c.oid, 'pg_class') d WHERE d IS NOT NULL"
     " UNION ALL SELECT 1, 0, format('ALTER TABLE %%s REPLICA IDENTITY %%s', st, CASE relreplident WHEN 'f' THEN 'FULL'"
@@ -56,7 +59,7 @@ static const char dress_sql[] =
     " UNION ALL SELECT 6, 0, format('REVOKE ALL ON %%s FROM %%s', st, owner) FROM c WHERE relacl IS NOT NULL"
     " UNION ALL SELECT 7, 0, format('GRANT %%s ON %%s TO %%s%%s', string_agg(x.privilege_type, ', '), st,"
     " CASE x.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_catalog.pg_get_userbyid(x.grantee)) END,"
-    " CASE WHEN x.is_grantable AND x.grantee <> relowner THEN ' WITH GRANT OPTION' ELSE '' END) FROM c LEFT JOIN"
+    " CASE WHEN x.is_grantable AND x.grantee <> c.relowner THEN ' WITH GRANT OPTION' ELSE '' END) FROM c LEFT JOIN"
     " pg_catalog.pg_class k ON k.oid = pg_catalog.to_regclass(st),"
     " LATERAL pg_catalog.aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) x"
     " WHERE c.relacl IS NOT NULL OR k.relacl IS NOT NULL"
@@ -91,8 +94,8 @@ static const char indexes_sql[] =
     " UNION ALL SELECT 3, 1000 + nth, format('ALTER TABLE %%s REPLICA IDENTITY USING INDEX %%I', st, made) FROM i"
     " WHERE indisreplident"
     " UNION ALL SELECT 8, 0, format('ALTER TABLE %%s ADD CONSTRAINT %%I %%s', st, r.conname,"
-    " pg_catalog.pg_get_constraintdef(r.oid)) || coalesce(format('; COMMENT ON CONSTRAINT %%I ON %%s IS %%L',"
-    " r.conname, st, pg_catalog.obj_description(r.oid, 'pg_constraint')), '')"
+    " pg_catalog.pg_get_constraintdef(r.oid)) || coalesce((SELECT format('; COMMENT ON CONSTRAINT %%I ON %%s IS %%L',"
+    " r.conname, st, d) FROM pg_catalog.obj_description(r.oid, 'pg_constraint') d WHERE d IS NOT NULL), '')"
     " FROM c JOIN pg_catalog.pg_constraint r ON r.conrelid = c.oid AND r.contype = 'f')";
 
 static const char result_sql[] =
@@ -115,7 +118,8 @@ static const char portrait_sql[] =
     " (SELECT array_agg(prpubid ORDER BY prpubid) FROM pg_catalog.pg_publication_rel WHERE prrelid = c.oid) AS"
     " publications) x), 'columns', (SELECT jsonb_agg(jsonb_build_array(a.attname, format_type(a.atttypid, a.atttypmod),"
     " a.attcollation, a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, to_jsonb(a)->'attcompression',"
-    " a.attstattarget, a.attoptions, a.attislocal, a.attinhcount, a.attacl, pg_catalog.pg_get_expr(d.adbin,"
+    " a.attstattarget, (SELECT array_agg(o ORDER BY o) FROM unnest(a.attoptions) o WHERE o NOT LIKE '" OWN_OPTION
+    "=%%'), a.attislocal, a.attinhcount, a.attacl, pg_catalog.pg_get_expr(d.adbin,"
     " d.adrelid), pg_catalog.col_description(c.oid, a.attnum)) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a"
     " LEFT JOIN pg_catalog.pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum) WHERE a.attrelid = c.oid"
     " AND a.attnum > 0 AND NOT a.attisdropped), 'constraints', (SELECT jsonb_agg(jsonb_build_array(r.conname,"
@@ -142,10 +146,26 @@ enum status partition_portrait(struct pg *pg, const char *regclass, char **portr
     return status;
 }
 
-enum status partition_copy(struct pg *pg, const struct partition *partition, const char *name,
-                           struct partition_copy *copy, struct error *error)
+/* As the server has it, so that it sees that one implies the other. Its own function for that would hold a lock on the
+ * table to the end of the transaction. */
+static char *bounds_literal(const struct table *table, struct range cell)
 {
-    char *literal = pg_literal(name), oid[16];
+    struct sql sql = {0};
+    char *literal;
+
+    sql_add_identifier(&sql, table->time_name);
+    sql_add(&sql, " IS NOT NULL AND ");
+    table_add_where(&sql, table, cell);
+    literal = pg_literal(sql.text);
+    sql_reset(&sql);
+    return literal;
+}
+
+enum status partition_copy(struct pg *pg, const struct table *table, struct range cell,
+                           const struct partition *partition, const char *name, struct partition_copy *copy,
+                           struct error *error)
+{
+    char *literal = pg_literal(name), *bounds = bounds_literal(table, cell), oid[16];
     struct sql sql = {0};
     PGresult *result = NULL;
     enum status status;
@@ -153,12 +173,13 @@ enum status partition_copy(struct pg *pg, const struct partition *partition, con
     *copy = (struct partition_copy){0};
     snprintf(oid, sizeof oid, "%u", partition->oid);
     status = partition_portrait(pg, oid, &copy->portrait, error);
-    sql_add(&sql, partition_sql, partition->oid, literal);
+    sql_add(&sql, partition_sql, partition->oid, literal, bounds);
     sql_add(&sql, table_sql);
     sql_add(&sql, dress_sql);
     sql_add(&sql, indexes_sql);
     sql_add(&sql, result_sql);
     free(literal);
+    free(bounds);
     if (status == STATUS_OK)
         status = pg_run(pg, sql.text, &result, error);
     sql_reset(&sql);

@@ -19,15 +19,15 @@ HOURS = 4
 # All that can be seen of a table and its partitions from outside, by names.
 RELATIONS = """
     SELECT c.relname, c.relkind, c.relpersistence, c.reloptions, t.reloptions, c.relreplident, pg_get_userbyid(c.relowner),
-           coalesce((SELECT array_agg(concat_ws(' ', grantor::regrole, CASE WHEN grantee = 0 THEN 'public' ELSE grantee::regrole::text END,
-                                                privilege_type, is_grantable) ORDER BY 1)::text
-                     FROM aclexplode(coalesce(c.relacl, acldefault('r', c.relowner)))), ''),
+           (SELECT array_agg(grants ORDER BY grants) FROM aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))),
+            concat_ws(' ', grantor::regrole, CASE grantee WHEN 0 THEN 'public' ELSE grantee::regrole::text END, privilege_type, is_grantable) grants),
            pg_get_expr(c.relpartbound, c.oid), obj_description(c.oid, 'pg_class'), c.reltablespace
     FROM pg_class c LEFT JOIN pg_class t ON t.oid = c.reltoastrelid JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p') AND n.nspname = 'public' ORDER BY 1"""
 COLUMNS = """
     SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation, a.attnotnull, a.attgenerated, a.attidentity,
-           a.attstorage, a.attstattarget, a.attoptions, a.attislocal, a.attinhcount, pg_get_expr(d.adbin, d.adrelid),
+           a.attstorage, a.attstattarget,
+           (SELECT array_agg(o ORDER BY o) FROM unnest(a.attoptions) o WHERE o NOT LIKE 'pg_attver=%%'), a.attislocal, a.attinhcount, pg_get_expr(d.adbin, d.adrelid),
            col_description(c.oid, a.attnum)
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum)
     WHERE c.relkind IN ('r', 'p') AND c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1, a.attnum"""
@@ -69,16 +69,16 @@ EVERYTHING = '''
     GRANT SELECT ON "odd partition" TO clerk WITH GRANT OPTION'''
 
 
-def make_source(servers, rows=60_000):
+def make_source(servers, rows=30_000):
     source = servers[KIND].create_database()
     create_cpu(source, hypertable=False)
-    fill_cpu(source, rows, hosts=20)
+    fill_cpu(source, rows, hosts=10)
     source.execute("CREATE INDEX ON cpu (time)")
     return source
 
 
 def make_target(server, more="", chunk="2 hours", hours=12):
-    """Partitions of 2 hours, cpu_0 to cpu_5; rows of the source fill the first five."""
+    """Partitions of 2 hours, cpu_0 to cpu_5; rows of the source are in the first five."""
     target = server.create_database()
     create_cpu(target, hypertable="partitioned", chunk=chunk, until=START + datetime.timedelta(hours=hours))
     if target.value("SELECT to_regrole('clerk')") is None:
@@ -115,9 +115,8 @@ def run(hyperfill, source, target, *more, check=0):
     return hyperfill.run("run", *arguments(source, target, "--strategy", "build", *more), check=check)
 
 
-@pytest.mark.parametrize("kind", ["pg15", "ts17", "ts18"])
-@pytest.mark.parametrize("step", ["2h", "20m"], ids=["whole", "parts"])
-def test_same_as_copy(servers, hyperfill, step, kind):
+@pytest.mark.parametrize("kind, step", [("pg15", "2h"), ("pg15", "20m"), ("ts17", "2h"), ("ts18", "20m")])
+def test_same_as_copy(servers, hyperfill, kind, step):
     source = make_source(servers)
     reference, target = make_target(servers[kind], EVERYTHING), make_target(servers[kind], EVERYTHING)
     columns = ", ".join(source.columns("cpu"))
@@ -125,7 +124,8 @@ def test_same_as_copy(servers, hyperfill, step, kind):
     source.copy_out("COPY cpu TO STDOUT (FORMAT csv)", path)
     reference.copy_in(f"COPY cpu ({columns}) FROM STDIN (FORMAT csv)", path)
     before = oids(target)
-    result = run(hyperfill, source, target, "--range-interval", step, "--columns", columns)
+    result = run(hyperfill, source, target, "--range-interval", step, "--columns", columns, "--verbose")
+    print(result.stderr)
     assert "inserted" not in result.stderr
     assert target.fingerprint("cpu") == reference.fingerprint("cpu")
     assert shape(target) == shape(reference)
