@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "writers/overlap.h"
+#include "writers/partitions.h"
 #include "writers/staging.h"
 
 /* Shaped records are sent so many bytes at a time. */
@@ -45,7 +46,8 @@ enum status append_target_init(struct append_target *target, struct error *error
 
     pthread_mutex_init(&target->mutex, NULL);
     /* A real row would fire its triggers twice. */
-    target->ahead = table->kind == TABLE_HYPERTABLE && !(by_row && table->row_triggers);
+    target->ahead = (table->kind == TABLE_HYPERTABLE && !(by_row && table->row_triggers)) ||
+                    (table->kind == TABLE_PARTITIONED && target->create_partitions);
     target->staging = target->skip_conflicts ? staging_name(target) : NULL;
     target->made_count = 0;
     target->made_room = table->cell_count + 64;
@@ -405,7 +407,7 @@ static enum status attempt_piece(struct attempt *attempt, struct write_result *r
 {
     struct append_session *session = attempt->session;
     struct append_target *target = session->target;
-    uint32_t first_size;
+    uint32_t first_size = 0;
     enum status status = pg_connect(session->pg, error);
 
     *result = (struct write_result){0};
@@ -414,6 +416,9 @@ static enum status attempt_piece(struct attempt *attempt, struct write_result *r
         status = next_text(attempt, error);
     else if (status == STATUS_OK)
         status = piece_first_record(attempt->piece, pipeline_stats(session->pipeline), &first_size, error);
+    if (status == STATUS_OK && !range_is_rejects(attempt->spec->place.range) && target->create_partitions &&
+        (attempt->span.size > 0 || first_size > 0) && !ahead_known(target, attempt->spec->place.range))
+        status = partitions_make(session, attempt->spec->place.cell, error);
     if (status == STATUS_OK && !range_is_rejects(attempt->spec->place.range))
         status = build_join(session, attempt->piece, &attempt->span, error);
     if (status == STATUS_OK && attempt->span.size > 0 && (session->build == NULL || !session->build->way->aside) &&

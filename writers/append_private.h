@@ -49,6 +49,9 @@ static inline bool append_is_row_error(const struct error *error)
 /* Whether some cell that exists holds all of the range. */
 bool ahead_known(struct append_target *target, struct range range);
 
+/* That the cell is there. */
+void ahead_remember(struct append_target *target, struct range cell);
+
 /*
  * Makes the chunk of a piece whose first text, as COPY gets it, is `first`: one record where the input has a shape. Not
  * being able to is no failure: COPY makes it then. Fails only if the connection is lost or the run stops. No

@@ -138,6 +138,17 @@ size_t builds_open(struct builds *builds)
     return open;
 }
 
+bool builds_aside(struct builds *builds)
+{
+    bool aside = false;
+
+    pthread_mutex_lock(&builds->mutex);
+    for (size_t i = 0; i < builds->count; i++)
+        aside = aside || (builds->items[i]->state == BUILD_OPEN && builds->items[i]->way->aside);
+    pthread_mutex_unlock(&builds->mutex);
+    return aside;
+}
+
 static void set_state(struct builds *builds, struct build *build, enum build_state state)
 {
     pthread_mutex_lock(&builds->mutex);

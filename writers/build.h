@@ -115,6 +115,9 @@ MUST_CHECK enum status builds_load(struct builds *builds, struct pg *pg, const s
 /* How many are open now: begun and not published. */
 size_t builds_open(struct builds *builds);
 
+/* Whether one of them has rows that are no part of the table yet. */
+bool builds_aside(struct builds *builds);
+
 /*
  * For a piece that is about to be written: sets session->build, or leaves it NULL where the piece goes through the
  * table itself. Waits while another writer decides about the cell or loads all of it. `first` is the first text of the
@@ -138,6 +141,7 @@ void build_leave(struct append_session *session, struct piece *piece, bool commi
 /* Publishes what is open, one cell after the other, until no writer has one left. */
 MUST_CHECK enum status build_finish(struct append_session *session, struct error *error);
 
-/* `clean`: what unfinished jobs of the table have begun is undone; in the transaction that forgets them. */
+/* `clean`: what unfinished jobs of the table have begun is undone; in the transaction that forgets them. *aside: how many of
+ * them had rows that were no part of the table. */
 MUST_CHECK enum status build_abandon_all(struct pg *pg, const struct ledger *ledger, const char *jobs_sql,
-                                         int64_t *count, struct error *error);
+                                         int64_t *count, int64_t *aside, struct error *error);

@@ -210,8 +210,7 @@ bool table_cell_is_empty(const struct table *table, struct range cell)
     return low == table->cell_count || table->cells[low].lo != cell.lo || table->cell_bytes[low] == 0;
 }
 
-/* What an integer column can hold; a literal beyond it would be an error instead of a condition. */
-static struct range type_limits(enum time_type type)
+struct range table_time_limits(enum time_type type)
 {
     switch (type) {
     case TIME_INT2: return (struct range){INT16_MIN, INT16_MAX};
@@ -222,7 +221,7 @@ static struct range type_limits(enum time_type type)
 
 void table_add_where(struct sql *sql, const struct table *table, struct range range)
 {
-    struct range limits = type_limits(table->time.type);
+    struct range limits = table_time_limits(table->time.type);
     bool low = range.lo > limits.lo;
     bool high = range.hi <= limits.hi && range.hi != INT64_MAX;
     char text[TIME_TEXT_MAX];

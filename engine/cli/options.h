@@ -62,6 +62,7 @@ struct options {
     enum overlap overlap; /* keep, if not given, with ON_CONFLICT_SKIP */
     enum on_conflict on_conflict;
     enum strategy strategy;
+    bool create_partitions;
     enum bad_row on_bad_row;
     const char *max_rejects_text; /* as given */
     int64_t max_rejects;          /* default 1000; -1: the percentage counts */

@@ -137,3 +137,116 @@ def test_same_as_copy(servers, hyperfill, kind, step):
         database.execute(f"INSERT INTO cpu (time, tags_id) VALUES ('{START + datetime.timedelta(hours=11)}', 1)")
     assert target.rows("SELECT note, twice FROM cpu WHERE note IS NOT NULL AND hostname IS NULL") == [("none", 2)]
     target.execute("DROP INDEX cpu_host; ALTER TABLE cpu DROP COLUMN note, DROP CONSTRAINT cpu_pkey")
+
+
+def test_rows_are_not_looked_at_again(servers, hyperfill):
+    """The CHECK on the bounds is what ATTACH wants to see: it does not look at the rows once more."""
+    source, target = make_source(servers), make_target(servers[KIND])
+    log_size = len(target.server.log())
+    run(hyperfill, source, target.conninfo + " options='-c log_min_messages=debug1'")
+    log = target.server.log()[log_size:]
+    assert log.count("is implied by existing constraints") == 5, log
+
+
+# ---- When it is not done
+
+
+UNSUITED = {
+    "trigger of the table": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+                             "CREATE TRIGGER t AFTER INSERT ON cpu FOR EACH STATEMENT EXECUTE FUNCTION f()", "triggers"),
+    "row security": ("ALTER TABLE cpu ENABLE ROW LEVEL SECURITY", "row security"),
+    "referred to": ("ALTER TABLE cpu ADD PRIMARY KEY (time, tags_id);"
+                    "CREATE TABLE other (time timestamptz, tags_id int, FOREIGN KEY (time, tags_id) REFERENCES cpu)", "foreign keys"),
+    "default with rows": ("CREATE TABLE rest PARTITION OF cpu DEFAULT; INSERT INTO cpu (time) VALUES ('1990-01-01')", "default partition"),
+    "published": ("CREATE PUBLICATION p FOR TABLE cpu", "published"),
+    "all published": ("CREATE PUBLICATION p FOR ALL TABLES", "published"),
+    "identity": ("ALTER TABLE cpu ADD n bigint GENERATED ALWAYS AS IDENTITY", "identity"),
+}
+UNSUITED_PARTS = {
+    "trigger": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+                "CREATE TRIGGER t AFTER INSERT ON cpu_1 FOR EACH ROW EXECUTE FUNCTION f()", "triggers"),
+    "view": ("CREATE VIEW v AS SELECT * FROM cpu_1", "depends"),
+    "row type": ("CREATE FUNCTION f() RETURNS SETOF cpu_1 LANGUAGE sql AS 'SELECT * FROM cpu_1'", "depends"),
+    "referred to": ("ALTER TABLE cpu_1 ADD UNIQUE (tags_id); CREATE TABLE other (id int REFERENCES cpu_1 (tags_id))", "depends"),
+    "sequence": ("CREATE SEQUENCE s OWNED BY cpu_1.tags_id", "depends"),
+    "default": ("ALTER TABLE cpu_1 ALTER usage_idle SET DEFAULT 7", "default"),
+    "statistics": ("CREATE STATISTICS s ON tags_id, hostname FROM cpu_1", "statistics"),
+    "column privileges": ("GRANT SELECT (time) ON cpu_1 TO clerk", "privileges on columns"),
+    "published": ("CREATE PUBLICATION p FOR TABLE cpu_1", "published"),
+    "not valid": ("ALTER TABLE cpu_1 ADD CHECK (tags_id >= 0) NOT VALID", "not valid"),
+    "divided": ("DROP TABLE cpu_1; CREATE TABLE cpu_1 PARTITION OF cpu FOR VALUES FROM ('2024-03-01 02:00Z') TO ('2024-03-01 04:00Z')"
+                " PARTITION BY HASH (tags_id); CREATE TABLE cpu_1_0 PARTITION OF cpu_1 FOR VALUES WITH (MODULUS 1, REMAINDER 0)", "divided"),
+}
+
+
+@pytest.mark.parametrize("case", UNSUITED)
+def test_unsuited_table(servers, hyperfill, case):
+    more, reason = UNSUITED[case]
+    source, target = make_source(servers, rows=4000), make_target(servers[KIND], more)
+    columns = ("--columns", ", ".join(source.columns("cpu")))
+    assert reason in run(hyperfill, source, target, *columns, check=USAGE).stderr
+    assert reason in hyperfill.run("plan", *arguments(source, target, *columns)).stdout
+    before = oids(target)
+    hyperfill.run("run", *arguments(source, target, *columns))
+    assert oids(target) == before
+    assert target.value(f"SELECT count(*) FROM cpu WHERE time >= '{START}'") == 4000
+
+
+@pytest.mark.parametrize("case", UNSUITED_PARTS)
+def test_unsuited_partition(servers, hyperfill, case):
+    """One that cannot be built is appended, and plan says why; the others are built."""
+    more, reason = UNSUITED_PARTS[case]
+    source, target = make_source(servers, rows=8000), make_target(servers[KIND], more)
+    plan = hyperfill.run("plan", *arguments(source, target)).stdout
+    assert reason in plan and "cpu_1" in plan
+    before = oids(target)
+    run(hyperfill, source, target)
+    assert built(before, oids(target)) == {"cpu_0"}
+    assert target.fingerprint("cpu") == source.fingerprint("cpu")
+    assert strays(target) == []
+
+
+def test_identity_that_is_loaded(servers, hyperfill):
+    source, target = make_source(servers, rows=8000), make_target(servers[KIND], "ALTER TABLE cpu ALTER tags_id SET NOT NULL, ALTER tags_id ADD GENERATED ALWAYS AS IDENTITY")
+    before = oids(target)
+    run(hyperfill, source, target)
+    assert len(built(before, oids(target))) == 2
+    assert target.fingerprint("cpu") == source.fingerprint("cpu")
+
+
+def test_rejects_need_indexes(servers, hyperfill):
+    source, target = make_source(servers, rows=4000), make_target(servers[KIND], "ALTER TABLE cpu ADD PRIMARY KEY (time, tags_id)")
+    source.server.folder.joinpath("x.csv").unlink(missing_ok=True)
+    path = hyperfill.folder / "cpu.csv"
+    source.copy_out("COPY cpu TO STDOUT (FORMAT csv, HEADER)", path)
+    assert "unique" in run(hyperfill, path, target, "--on-bad-row", "reject", check=USAGE).stderr
+
+
+def test_rows_are_told_apart(servers, hyperfill):
+    """Without such constraints bad rows are rejected one by one, also of a partition that is built."""
+    source, target = make_source(servers, rows=8000), make_target(servers[KIND], "ALTER TABLE cpu ADD CHECK (usage_user >= 0)")
+    source.execute("UPDATE cpu SET usage_user = -1 WHERE time = (SELECT min(time) + interval '1 hour' FROM cpu) AND tags_id = 3")
+    path = hyperfill.folder / "cpu.csv"
+    source.copy_out("COPY cpu TO STDOUT (FORMAT csv, HEADER)", path)
+    run(hyperfill, path, target, "--on-bad-row", "reject", check=8)
+    assert target.fingerprint("cpu") == source.fingerprint("cpu", where="usage_user >= 0")
+    assert strays(target) == [] and open_builds(target) == 0
+
+
+@pytest.mark.parametrize("step", ["2h", "20m"], ids=["whole", "parts"])
+def test_duplicate_key(servers, hyperfill, step):
+    """A whole partition fails as append does; one in parts says where its rows are, and goes on once they are right."""
+    source, target = make_source(servers, rows=8000), make_target(servers[KIND], "ALTER TABLE cpu ADD PRIMARY KEY (time, tags_id)")
+    source.execute("INSERT INTO cpu SELECT * FROM cpu ORDER BY time LIMIT 1")
+    result = run(hyperfill, source, target, "--range-interval", step, "--retry-seconds", "5", check=DATA)
+    assert "duplicate key" in result.stderr or "could not create unique index" in result.stderr
+    assert strays(target) == [] if step == "2h" else strays(target)
+    if step == "2h":
+        assert "line" in result.stderr or "Key" in result.stderr
+        return
+    ((table,),) = strays(target)
+    assert table in result.stderr
+    target.execute(f"DELETE FROM {table} WHERE ctid = (SELECT max(ctid) FROM {table} WHERE (time, tags_id) = (SELECT time, tags_id FROM {table} GROUP BY 1, 2 HAVING count(*) > 1))")
+    run(hyperfill, source, target, "--range-interval", step)
+    assert target.value("SELECT count(*) FROM cpu") == 8000
+    assert strays(target) == [] and open_builds(target) == 0
