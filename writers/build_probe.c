@@ -1,4 +1,5 @@
 /* What a table allows: which ways to build its chunks, and why not the others. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,9 @@ enum status build_probe(struct pg *pg, const struct table *table, const struct b
     for (size_t i = 0; refusal == NULL && build_ways[i] != NULL; i++)
         if (build_ways[i]->concerns(&facts))
             offer(plan, build_ways[i], build_ways[i]->refuses(&facts, wish), &why);
+    if (plan->count > 0 && facts.partitions.refused > 0)
+        sql_add(&why, "%s%" PRId64 " of %" PRId64 " partitions: %s: %s", why.size > 0 ? "; " : "",
+                facts.partitions.refused, facts.partitions.count, facts.partitions.name, facts.partitions.refusal);
     plan->why = why.text;
     if (plan->count == 0 && wish->rule == BUILD_RULE_ALWAYS) {
         status = error_set(error, STATUS_USAGE, "--strategy build is not possible for %s: %s", table->sql, plan->why);

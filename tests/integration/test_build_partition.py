@@ -160,7 +160,7 @@ UNSUITED = {
     "default with rows": ("CREATE TABLE rest PARTITION OF cpu DEFAULT; INSERT INTO cpu (time) VALUES ('1990-01-01')", "default partition"),
     "published": ("CREATE PUBLICATION p FOR TABLE cpu", "published"),
     "all published": ("CREATE PUBLICATION p FOR ALL TABLES", "published"),
-    "identity": ("ALTER TABLE cpu ADD n bigint GENERATED ALWAYS AS IDENTITY", "identity"),
+    "identity": ("ALTER TABLE cpu ALTER tags_id SET NOT NULL, ALTER tags_id ADD GENERATED ALWAYS AS IDENTITY", "identity"),
 }
 UNSUITED_PARTS = {
     "trigger": ("CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
@@ -183,7 +183,7 @@ UNSUITED_PARTS = {
 def test_unsuited_table(servers, hyperfill, case):
     more, reason = UNSUITED[case]
     source, target = make_source(servers, rows=4000), make_target(servers[KIND], more)
-    columns = ("--columns", ", ".join(source.columns("cpu")))
+    columns = ("--columns", ", ".join(column for column in source.columns("cpu") if column != "tags_id" or case != "identity"))
     assert reason in run(hyperfill, source, target, *columns, check=USAGE).stderr
     assert reason in hyperfill.run("plan", *arguments(source, target, *columns)).stdout
     before = oids(target)
