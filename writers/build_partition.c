@@ -115,15 +115,16 @@ static enum status check_portrait(struct append_session *session, const struct p
 
 /* Somebody may have changed the partition until the lock was had. A check that waits for the commit would be in the
  * way. */
-static enum status exchange(struct append_session *session, const struct partition *partition,
+static enum status exchange(struct append_session *session, const char *relation, const struct partition *partition,
                             const struct partition_copy *copy, struct error *error)
 {
     struct pg *pg = session->pg;
     enum status status =
         pg_runf(pg, NULL, error,
                 "SET LOCAL lock_timeout = '" LOCK_TIMEOUT "'; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE;"
-                " LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; SET CONSTRAINTS ALL IMMEDIATE",
-                session->target->table->sql, partition->sql);
+                " LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE; LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE;"
+                " SET CONSTRAINTS ALL IMMEDIATE",
+                relation, session->target->table->sql, partition->sql);
 
     if (status == STATUS_OK)
         status = check_portrait(session, partition, copy, error);
@@ -138,7 +139,7 @@ static bool is_lock(const struct error *error)
 }
 
 /* *done false: it could not be, and nothing was done. */
-static enum status try_exchange(struct append_session *session, const struct partition *partition,
+static enum status try_exchange(struct append_session *session, const char *relation, const struct partition *partition,
                                 const struct partition_copy *copy, bool *done, struct error *error)
 {
     struct error reason;
@@ -150,7 +151,7 @@ static enum status try_exchange(struct append_session *session, const struct par
         status = pg_run(session->pg, "SAVEPOINT hyperfill_exchange", NULL, error);
         if (status != STATUS_OK)
             break;
-        *done = exchange(session, partition, copy, &reason) == STATUS_OK;
+        *done = exchange(session, relation, partition, copy, &reason) == STATUS_OK;
         if (*done)
             break;
         if (!pg_connected(session->pg) || reason.status == STATUS_STOPPED) {
@@ -202,7 +203,7 @@ static enum status exchange_partition(struct append_session *session, struct bui
     if (*done)
         status = complete(session, partition, &copy, done, error);
     if (status == STATUS_OK && *done)
-        status = try_exchange(session, partition, &copy, done, error);
+        status = try_exchange(session, build->relation, partition, &copy, done, error);
     partition_copy_reset(&copy);
     return status;
 }
