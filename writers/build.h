@@ -141,7 +141,7 @@ void build_leave(struct append_session *session, struct piece *piece, bool commi
 /* Publishes what is open, one cell after the other, until no writer has one left. */
 MUST_CHECK enum status build_finish(struct append_session *session, struct error *error);
 
-/* `clean`: what unfinished jobs of the table have begun is undone; in the transaction that forgets them. *aside: how many of
- * them had rows that were no part of the table. */
+/* `clean`: what unfinished jobs of the table have begun is undone; in the transaction that forgets them. *aside: how
+ * many of them had rows that were no part of the table. */
 MUST_CHECK enum status build_abandon_all(struct pg *pg, const struct ledger *ledger, const char *jobs_sql,
                                          int64_t *count, int64_t *aside, struct error *error);

@@ -173,9 +173,8 @@ static enum status complete(struct append_session *session, const struct partiti
                             const struct partition_copy *copy, bool *done, struct error *error)
 {
     struct error reason;
-    enum status status = pg_run(session->pg,
-                                "SAVEPOINT hyperfill_complete; SET LOCAL lock_timeout = '" COMPLETE_LOCK_TIMEOUT "'",
-                                NULL, error);
+    enum status status = pg_run(
+        session->pg, "SAVEPOINT hyperfill_complete; SET LOCAL lock_timeout = '" COMPLETE_LOCK_TIMEOUT "'", NULL, error);
 
     *done = true;
     if (status != STATUS_OK || copy->complete == NULL)
@@ -196,8 +195,8 @@ static enum status exchange_partition(struct append_session *session, struct bui
                                       const struct partition *partition, bool *done, struct error *error)
 {
     struct partition_copy copy;
-    enum status status = partition_copy(session->pg, session->target->table, build->cell, partition, build->name,
-                                        &copy, error);
+    enum status status =
+        partition_copy(session->pg, session->target->table, build->cell, partition, build->name, &copy, error);
 
     *done = status == STATUS_OK;
     if (*done)
@@ -224,7 +223,8 @@ static enum status insert_rows(struct append_session *session, const struct buil
     sql_reset(&sql);
     if (status == STATUS_OK)
         status = pg_runf(session->pg, NULL, error,
-                         "SET LOCAL lock_timeout = '60s'; INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM ONLY %s; DROP TABLE %s",
+                         "SET LOCAL lock_timeout = '60s'; INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM "
+                         "ONLY %s; DROP TABLE %s",
                          session->target->table->sql, columns, columns, build->relation, build->relation);
     free(columns);
     return status;

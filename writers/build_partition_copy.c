@@ -17,7 +17,8 @@
 /* `c`: the partition; st: the other table, quoted; tail: what its new names begin with. %u: oid, %s: a literal. */
 static const char partition_sql[] =
     "WITH c AS (SELECT c.*, format('%%I.%%I', n.nspname, c.relname) AS name, n.nspname,"
-    " format('%%I.%%I', n.nspname, s.s) AS st, s.s AS tail, s.bounds, format('%%I.%%I', m.nspname, o.relname) AS parent,"
+    " format('%%I.%%I', n.nspname, s.s) AS st, s.s AS tail, s.bounds, format('%%I.%%I', m.nspname, o.relname) AS "
+    "parent,"
     " pg_catalog.pg_get_expr(c.relpartbound, c.oid) AS bound, coalesce(t.spcname, '') AS space,"
     " pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(c.relowner)) AS owner"
     " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -39,7 +40,8 @@ static const char table_sql[] =
     " CREATE %%sTABLE %%s (LIKE %%s INCLUDING ALL EXCLUDING INDEXES EXCLUDING IDENTITY EXCLUDING STATISTICS);"
     " ALTER TABLE %%s ADD CONSTRAINT hyperfill_bounds CHECK (%%s)', space, CASE WHEN relpersistence = 'u' THEN"
     " 'UNLOGGED ' ELSE '' END, st, name, st, bounds)"
-    " || coalesce((SELECT format('; ALTER TABLE %%s SET (%%s)', st, list) FROM options WHERE list IS NOT NULL), '') AS text FROM c),";
+    " || coalesce((SELECT format('; ALTER TABLE %%s SET (%%s)', st, list) FROM options WHERE list IS NOT NULL), '') AS "
+    "text FROM c),";
 
 /* The owner comes before privileges: who grants them belongs to them. */
 static const char dress_sql[] =
@@ -100,10 +102,12 @@ static const char indexes_sql[] =
 
 static const char result_sql[] =
     " SELECT create_.text AS create_, (SELECT string_agg(x.text, '; ' ORDER BY part, nth) FROM complete x) AS complete,"
-    " format('INSERT INTO %%s (%%s) SELECT %%s FROM ONLY %%s; DROP TABLE %%s; ALTER TABLE %%s RENAME TO %%I;', st, list,"
+    " format('INSERT INTO %%s (%%s) SELECT %%s FROM ONLY %%s; DROP TABLE %%s; ALTER TABLE %%s RENAME TO %%I;', st, "
+    "list,"
     " list, name, name, st, relname) || coalesce((SELECT string_agg(format(' ALTER INDEX %%I.%%I RENAME TO %%I;',"
     " nspname, made, index), '' ORDER BY nth) FROM i), '') || format(' ALTER TABLE %%s ATTACH PARTITION %%s %%s;"
-    " ALTER TABLE %%s DROP CONSTRAINT hyperfill_bounds', parent, name, bound, name) AS exchange FROM c, create_, columns";
+    " ALTER TABLE %%s DROP CONSTRAINT hyperfill_bounds', parent, name, bound, name) AS exchange FROM c, create_, "
+    "columns";
 
 /* Numbers are of things that stay as they are; what depends on the table is named. */
 static const char portrait_sql[] =

@@ -8,10 +8,10 @@
 
 /* Partitions of a natively partitioned table. */
 struct partition_survey {
-    int64_t count, refused;  /* refused: cannot be built */
-    char name[140];          /* of one of them */
-    char refusal[200];       /* why */
-    char whole[200];         /* why no partition can be built; "": they can */
+    int64_t count, refused; /* refused: cannot be built */
+    char name[140];         /* of one of them */
+    char refusal[200];      /* why */
+    char whole[200];        /* why no partition can be built; "": they can */
 };
 
 /* What ways go by. */

@@ -68,8 +68,7 @@ static void add_mine(struct sql *sql, const struct ledger *ledger, const struct 
 
 /* What they have begun to build must not stay as it is. */
 static enum status abandon(struct pg *pg, const struct ledger *ledger, const struct table *table, bool all,
-                           const struct ledger_look *found, struct ledger_cleaning *cleaning,
-                           struct error *error)
+                           const struct ledger_look *found, struct ledger_cleaning *cleaning, struct error *error)
 {
     struct sql where = {0};
     enum status status;

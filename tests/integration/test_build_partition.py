@@ -94,7 +94,8 @@ def shape(database):
 
 
 def strays(database):
-    return database.rows("SELECT oid::regclass::text FROM pg_class WHERE relname LIKE 'hyperfill\\_%' AND relnamespace <> 'hyperfill'::regnamespace")
+    return database.rows("SELECT oid::regclass::text FROM pg_class WHERE relname LIKE 'hyperfill\\_%' "
+                         " AND relnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname = 'hyperfill')")
 
 
 def oids(database):

@@ -44,6 +44,17 @@ static enum status parse(const char *const arguments[])
         assert_string_equal(error.text, expected);                                                                     \
     } while (0)
 
+static void test_create_partitions(void **state)
+{
+    (void)state;
+    assert_fine("run", JOB);
+    assert_false(options.create_partitions);
+    assert_fine("plan", JOB, "--create-partitions");
+    assert_true(options.create_partitions);
+    assert_refused("--create-partitions is no option of clean; it belongs to plan, run", "clean", "--target",
+                   "dbname=ts", "--table", "cpu", "--create-partitions");
+}
+
 static void test_defaults(void **state)
 {
     (void)state;
@@ -379,13 +390,21 @@ static void test_help_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_rejects),
-        cmocka_unit_test(test_job_values),      cmocka_unit_test(test_spill),
-        cmocka_unit_test(test_other_values),    cmocka_unit_test(test_dialect),
-        cmocka_unit_test(test_dialect_refused), cmocka_unit_test(test_columns_and_dialect),
-        cmocka_unit_test(test_values_refused),  cmocka_unit_test(test_names_refused),
-        cmocka_unit_test(test_required),        cmocka_unit_test(test_help_and_version),
-        cmocka_unit_test(test_secrets),         cmocka_unit_test(test_help_pages),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_create_partitions),
+        cmocka_unit_test(test_rejects),
+        cmocka_unit_test(test_job_values),
+        cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_other_values),
+        cmocka_unit_test(test_dialect),
+        cmocka_unit_test(test_dialect_refused),
+        cmocka_unit_test(test_columns_and_dialect),
+        cmocka_unit_test(test_values_refused),
+        cmocka_unit_test(test_names_refused),
+        cmocka_unit_test(test_required),
+        cmocka_unit_test(test_help_and_version),
+        cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_help_pages),
     };
 
     alarm(240);
