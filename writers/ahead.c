@@ -51,7 +51,7 @@ bool ahead_known(struct append_target *target, struct range range)
 }
 
 /* Without memory to remember it, it is tried once more another time. */
-static void remember(struct append_target *target, struct range cell)
+void ahead_remember(struct append_target *target, struct range cell)
 {
     pthread_mutex_lock(&target->mutex);
     if (!known_locked(target, cell) && target->made_count == target->made_room) {
@@ -208,6 +208,6 @@ enum status ahead_make(struct append_session *session, struct piece *piece, cons
     }
     if (status != STATUS_OK)
         log_line(LOG_DEBUG, "chunk of %s not made ahead: %s", target->table->sql, reason.text);
-    remember(target, cell);
+    ahead_remember(target, cell);
     return STATUS_OK;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "writers/overlap.h"
+#include "writers/partitions.h"
 #include "writers/staging.h"
 #include "writers/wire.h"
 
@@ -47,7 +48,8 @@ enum status append_target_init(struct append_target *target, struct error *error
 
     pthread_mutex_init(&target->mutex, NULL);
     /* A real row would fire its triggers twice. */
-    target->ahead = table->kind == TABLE_HYPERTABLE && !(by_row && table->row_triggers);
+    target->ahead = (table->kind == TABLE_HYPERTABLE && !(by_row && table->row_triggers)) ||
+                    (table->kind == TABLE_PARTITIONED && target->create_partitions);
     target->staging = target->skip_conflicts ? staging_name(target) : NULL;
     target->made_count = 0;
     target->made_room = table->cell_count + 64;
@@ -150,10 +152,20 @@ static enum status next_text(struct attempt *attempt, struct error *error)
     return status;
 }
 
+/* Where rows of others are; only to be read from. */
+static struct table heeded_table(const struct append_session *session)
+{
+    struct table table = *session->target->table;
+
+    if (session->entered && session->build->way->place != NULL)
+        table.sql = (char *)session->build->way->place(session->build);
+    return table;
+}
+
 /* Through the hypertable, so that compressed rows go too. RETURNING is known to be wrong there. */
 static enum status delete_range(struct attempt *attempt, struct error *error)
 {
-    const struct table *table = attempt->session->target->table;
+    const struct table table = heeded_table(attempt->session);
     struct sql sql = {0};
     enum status status;
 
@@ -161,8 +173,8 @@ static enum status delete_range(struct attempt *attempt, struct error *error)
             "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings"
             " WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction';"
             " DELETE FROM %s WHERE ",
-            table->sql);
-    table_add_where(&sql, table, attempt->spec->place.range);
+            table.sql);
+    table_add_where(&sql, &table, attempt->spec->place.range);
     status = pg_run(attempt->session->pg, sql.text, NULL, error);
     sql_reset(&sql);
     return status;
@@ -170,14 +182,14 @@ static enum status delete_range(struct attempt *attempt, struct error *error)
 
 static enum status refuse_rows(struct attempt *attempt, struct error *error)
 {
-    const struct table *table = attempt->session->target->table;
+    const struct table table = heeded_table(attempt->session);
     struct range range = attempt->spec->place.range;
     struct overlap_report report = {0};
     bool any;
-    enum status status = overlap_any(attempt->session->pg, table, range, &any, error);
+    enum status status = overlap_any(attempt->session->pg, &table, range, &any, error);
 
     if (status == STATUS_OK && any)
-        status = overlap_count(attempt->session->pg, table, &range, 1, &report, error);
+        status = overlap_count(attempt->session->pg, &table, &range, 1, &report, error);
     if (status != STATUS_OK || !any)
         return status;
     return error_set(error, STATUS_DATA,
@@ -364,10 +376,12 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
         return ledger_add_conflicts(session->pg, target->ledger, attempt->spec, 0, &result->conflicts, error);
     if (status != STATUS_OK)
         return status;
-    if (result->first_of_range && !range_is_rejects(attempt->spec->place.range))
-        status = heed_overlap(attempt, error);
-    if (status == STATUS_OK && session->build != NULL)
+    if (session->build != NULL)
         status = build_enter(session, error);
+    /* Rows that are told apart go by savepoints, which FREEZE does not allow. */
+    session->freeze = session->freeze && attempt->plain;
+    if (status == STATUS_OK && result->first_of_range && !range_is_rejects(attempt->spec->place.range))
+        status = heed_overlap(attempt, error);
     if (status == STATUS_OK)
         status = write_rows(attempt, error);
     if (status == STATUS_OK && session->entered)
@@ -420,7 +434,7 @@ static enum status attempt_piece(struct attempt *attempt, struct write_result *r
 {
     struct append_session *session = attempt->session;
     struct append_target *target = session->target;
-    uint32_t first_size;
+    uint32_t first_size = 0;
     enum status status = pg_connect(session->pg, error);
 
     *result = (struct write_result){0};
@@ -429,6 +443,9 @@ static enum status attempt_piece(struct attempt *attempt, struct write_result *r
         status = next_text(attempt, error);
     else if (status == STATUS_OK)
         status = piece_first_record(attempt->piece, pipeline_stats(session->pipeline), &first_size, error);
+    if (status == STATUS_OK && !range_is_rejects(attempt->spec->place.range) && target->create_partitions &&
+        (attempt->span.size > 0 || first_size > 0) && !ahead_known(target, attempt->spec->place.range))
+        status = partitions_make(session, attempt->spec->place.cell, error);
     if (status == STATUS_OK && !range_is_rejects(attempt->spec->place.range))
         status = build_join(session, attempt->piece, &attempt->span, error);
     if (status == STATUS_OK && attempt->span.size > 0 && (session->build == NULL || !session->build->way->aside) &&
@@ -463,6 +480,26 @@ static void attempt_reset(struct attempt *attempt)
     shape_text_reset(&attempt->text);
 }
 
+/* A piece that has failed since its cell could not be built: once more, into the table itself. */
+static enum status without_build(struct attempt *attempt, struct write_result *result, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    struct piece *piece = attempt->piece;
+    bool plain = attempt->plain, wired = attempt->wired;
+
+    build_leave(session, piece, false);
+    if (!piece_spec(piece)->replayable) {
+        error->status = STATUS_TRANSIENT;
+        return STATUS_TRANSIENT;
+    }
+    attempt_reset(attempt);
+    attempt_init(attempt, session, piece);
+    attempt->plain = plain;
+    attempt->wired = wired;
+    error_reset(error);
+    return attempt_piece(attempt, result, error);
+}
+
 /*
  * First the fast way. A piece that the server dislikes is written once more: carefully where bad rows are rejected,
  * else as CSV, whose error names line and column.
@@ -479,6 +516,8 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
     attempt.plain = !(spec->careful && reject) && !rejects;
     attempt.wired = !spec->careful && !rejects && append_input_of(session, piece)->transcoder != NULL;
     status = attempt_piece(&attempt, result, error);
+    if (status != STATUS_OK && session->unbuilt)
+        status = without_build(&attempt, result, error);
     /* A constraint that waits for the commit speaks there; a reader that is asked for ranges, of times that it cannot
      * read. */
     if (status != STATUS_OK && (reject || attempt.wired) && attempt.plain &&

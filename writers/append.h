@@ -62,8 +62,9 @@ struct append_target {
     pthread_mutex_t mutex; /* guards made */
     struct range *made;    /* cells that exist for sure: known at start or made by us */
     size_t made_count, made_room;
-    struct builds *builds; /* cells that are built; NULL: none */
-    bool ahead;            /* make chunks ahead: set by init, switched off when it turns out to be impossible */
+    struct builds *builds;  /* cells that are built; NULL: none */
+    bool create_partitions; /* those that are missing: writers/partitions.h */
+    bool ahead;             /* make chunks ahead: set by init, switched off when it turns out to be impossible */
 };
 
 MUST_CHECK enum status append_target_init(struct append_target *target,

@@ -18,6 +18,7 @@ struct append_session {
     struct build *build; /* how its cell is built; NULL: it is not. Between build_join and build_leave */
     bool entered;        /* its rows go where the build wants them */
     bool freeze;         /* into a table that this very transaction has made */
+    bool unbuilt;        /* that its cell could not be built is why it has failed */
 };
 
 /* The input of a piece. */
@@ -47,6 +48,9 @@ static inline bool append_is_row_error(const struct error *error)
 
 /* Whether some cell that exists holds all of the range. */
 bool ahead_known(struct append_target *target, struct range range);
+
+/* That the cell is there. */
+void ahead_remember(struct append_target *target, struct range cell);
 
 /*
  * Makes the chunk of a piece whose first text, as COPY gets it, is `first`: one record where the input has a shape. Not

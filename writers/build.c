@@ -17,7 +17,7 @@ struct builds {
     size_t count, room;
 };
 
-const struct build_way *const build_ways[] = {&build_indexes_way, &build_table_way, NULL};
+const struct build_way *const build_ways[] = {&build_indexes_way, &build_partition_way, &build_table_way, NULL};
 
 const struct build_way *build_way_named(const char *name)
 {
@@ -136,6 +136,17 @@ size_t builds_open(struct builds *builds)
         open += builds->items[i]->state == BUILD_OPEN || builds->items[i]->state == BUILD_PUBLISHING;
     pthread_mutex_unlock(&builds->mutex);
     return open;
+}
+
+bool builds_aside(struct builds *builds)
+{
+    bool aside = false;
+
+    pthread_mutex_lock(&builds->mutex);
+    for (size_t i = 0; i < builds->count; i++)
+        aside = aside || (builds->items[i]->state == BUILD_OPEN && builds->items[i]->way->aside);
+    pthread_mutex_unlock(&builds->mutex);
+    return aside;
 }
 
 static void set_state(struct builds *builds, struct build *build, enum build_state state)
@@ -297,14 +308,30 @@ enum status build_join(struct append_session *session, struct piece *piece, cons
 }
 
 /* A state that only the caller can change. */
-static bool is_whole(struct builds *builds, const struct build *build)
+bool build_is_whole(const struct append_session *session)
 {
+    struct builds *builds = session->target->builds;
+    const struct build *build = session->build;
     bool whole;
+
+    if (build == NULL)
+        return false;
 
     pthread_mutex_lock(&builds->mutex);
     whole = build->state == BUILD_WHOLE;
     pthread_mutex_unlock(&builds->mutex);
     return whole;
+}
+
+/* A whole cell that cannot be built after all is appended by the next attempt, which also finds what is wrong with a
+ * row. */
+static enum status heed_failure(struct append_session *session, enum status status, const struct error *error)
+{
+    if (status != STATUS_OK && build_is_whole(session) && !is_fatal(session, error)) {
+        log_line(LOG_DEBUG, "a chunk of %s is not built: %s", session->target->table->sql, error->text);
+        session->unbuilt = true;
+    }
+    return status;
 }
 
 enum status build_enter(struct append_session *session, struct error *error)
@@ -313,8 +340,8 @@ enum status build_enter(struct append_session *session, struct error *error)
     bool there = true;
     enum status status;
 
-    if (is_whole(session->target->builds, build))
-        status = build->way->begin(session, build, &there, error);
+    if (build_is_whole(session))
+        status = heed_failure(session, build->way->begin(session, build, &there, error), error);
     else
         status = build_ledger_hold(session, build, &there, error);
     session->entered = status == STATUS_OK && there;
@@ -325,7 +352,9 @@ enum status build_exit(struct append_session *session, struct error *error)
 {
     struct build *build = session->build;
 
-    return is_whole(session->target->builds, build) ? build->way->publish(session, build, error) : STATUS_OK;
+    if (!build_is_whole(session))
+        return STATUS_OK;
+    return heed_failure(session, build->way->publish(session, build, error), error);
 }
 
 static enum status publish(struct append_session *session, struct build *build, struct error *error)
@@ -381,17 +410,18 @@ void build_leave(struct append_session *session, struct piece *piece, bool commi
 {
     struct builds *builds = session->target->builds;
     struct build *build = session->build;
+    bool whole = build_is_whole(session), unbuilt = session->unbuilt;
     struct error error;
 
     session->build = NULL;
-    session->entered = session->freeze = false;
+    session->entered = session->freeze = session->unbuilt = false;
     if (build == NULL)
         return;
-    if (is_whole(builds, build)) {
+    if (whole) {
         build_reset(build);
         if (committed)
             stats_add(&pipeline_stats(session->pipeline)->builds_done, 1);
-        set_state(builds, build, committed ? BUILD_NONE : BUILD_UNDECIDED);
+        set_state(builds, build, committed || unbuilt ? BUILD_NONE : BUILD_UNDECIDED);
         return;
     }
     if (!committed || pipeline_cell_busy(session->pipeline, piece) || !claim_open(builds, build))

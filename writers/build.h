@@ -20,6 +20,7 @@
 #include "engine/pipeline.h"
 #include "writers/ledger.h"
 
+struct append_input;
 struct append_session;
 struct build_way;
 
@@ -62,6 +63,9 @@ struct build_way {
     enum status (*publish)(struct append_session *session, struct build *build, struct error *error);
     /* In a transaction: the job is forgotten. Leaves no table of ours and nothing without its indexes. */
     enum status (*abandon)(struct pg *pg, const struct build *build, struct error *error);
+    /* Of a way that loads aside, for a build that is begun: the part of the table, quoted, that has the cell's rows of
+     * others. Whoever looks for them goes there and leaves the table itself, which publishing locks, alone. */
+    const char *(*place)(const struct build *build);
 };
 
 /* All of them in the order of preference, ended by NULL. */
@@ -86,6 +90,9 @@ struct build_wish {
     enum build_rule rule;
     bool reject; /* bad rows are told apart */
     bool skip_conflicts;
+    bool create_partitions; /* those that are missing are made */
+    const struct append_input *inputs;
+    size_t input_count;
 };
 
 /* Looks at the table; STATUS_USAGE where --strategy build was asked for and no way is possible. */
@@ -115,6 +122,9 @@ MUST_CHECK enum status build_defer(struct pg *pg, const struct ledger *ledger, c
 /* How many are open now: begun and not published. */
 size_t builds_open(struct builds *builds);
 
+/* Whether one of them has rows that are no part of the table yet. */
+bool builds_aside(struct builds *builds);
+
 /*
  * For a piece that is about to be written: sets session->build, or leaves it NULL where the piece goes through the
  * table itself. Waits while another writer decides about the cell or loads all of it. `first` is the first text of the
@@ -138,6 +148,7 @@ void build_leave(struct append_session *session, struct piece *piece, bool commi
 /* Publishes what is open, one cell after the other, until no writer has one left. */
 MUST_CHECK enum status build_finish(struct append_session *session, struct error *error);
 
-/* `clean`: what unfinished jobs of the table have begun is undone; in the transaction that forgets them. */
+/* `clean`: what unfinished jobs of the table have begun is undone; in the transaction that forgets them. *aside: how
+ * many of them had rows that were no part of the table. */
 MUST_CHECK enum status build_abandon_all(struct pg *pg, const struct ledger *ledger, const char *jobs_sql,
-                                         int64_t *count, struct error *error);
+                                         int64_t *count, int64_t *aside, struct error *error);

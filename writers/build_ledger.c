@@ -159,7 +159,7 @@ enum status build_ledger_remove(struct append_session *session, const struct bui
 }
 
 enum status build_abandon_all(struct pg *pg, const struct ledger *ledger, const char *jobs_sql, int64_t *count,
-                              struct error *error)
+                              int64_t *aside, struct error *error)
 {
     struct build *items;
     size_t item_count;
@@ -171,6 +171,9 @@ enum status build_abandon_all(struct pg *pg, const struct ledger *ledger, const 
         status = pg_runf(pg, NULL, error, "DELETE FROM %s WHERE %s", ledger->build_table, jobs_sql);
     if (status == STATUS_OK)
         *count = (int64_t)item_count;
+    *aside = 0;
+    for (size_t i = 0; i < item_count; i++)
+        *aside += items[i].way->aside;
     for (size_t i = 0; i < item_count; i++)
         build_reset(&items[i]);
     free(items);

@@ -8,6 +8,14 @@
 #include "writers/build.h"
 #include "writers/target_private.h"
 
+/* Partitions of a natively partitioned table. */
+struct partition_survey {
+    int64_t count, refused; /* refused: cannot be built */
+    char name[140];         /* of one of them */
+    char refusal[200];      /* why */
+    char whole[200];        /* why no partition can be built; "": they can */
+};
+
 /* What ways go by. */
 struct build_facts {
     const struct table *table;
@@ -17,6 +25,8 @@ struct build_facts {
     int64_t unique_indexes; /* or of exclusion constraints */
     int64_t foreign_keys, triggers;
     int timescaledb_major, timescaledb_minor; /* 0: not there */
+    bool identity_missing;                    /* an identity column that is not loaded */
+    struct partition_survey partitions;
 };
 
 /* Whether TimescaleDB is of this version or later. */
@@ -34,8 +44,15 @@ MUST_CHECK enum status build_drop_indexes(struct pg *pg, const char *oids, char 
 MUST_CHECK enum status build_make_indexes(struct pg *pg, const struct build *build, struct error *error);
 
 /* --- the ways --- */
-extern const struct build_way build_indexes_way;
-extern const struct build_way build_table_way;
+extern const struct build_way build_indexes_way, build_partition_way, build_table_way;
+
+MUST_CHECK enum status partition_survey(struct pg *pg, const struct table *table, struct partition_survey *survey,
+                                        struct error *error);
+
+/* --- build.c --- */
+
+/* Whether the session loads all of its cell in the piece's own transaction. */
+bool build_is_whole(const struct append_session *session);
 
 /* --- build_ledger.c; all but the first on rows of the session's job --- */
 

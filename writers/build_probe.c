@@ -1,4 +1,5 @@
 /* What a table allows: which ways to build its chunks, and why not the others. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,8 +58,41 @@ static enum status read_facts(struct pg *pg, const struct table *table, struct b
     PQclear(result);
     if (table->kind == TABLE_HYPERTABLE)
         status = may_create_chunks(pg, table, &facts->chunk_schema, error);
+    else if (table->kind == TABLE_PARTITIONED)
+        status = partition_survey(pg, table, &facts->partitions, error);
     if (table->timescaledb != NULL)
         sscanf(table->timescaledb, "%d.%d", &facts->timescaledb_major, &facts->timescaledb_minor);
+    return status;
+}
+
+/* Whether a list of quoted columns has the name. */
+static bool list_has(const char *list, const char *name)
+{
+    char *quoted = pg_identifier(name);
+    size_t size = strlen(quoted);
+    bool found = false;
+
+    for (const char *at = list; !found && (at = strstr(at, quoted)) != NULL; at++)
+        found = (at == list || at[-1] == ' ') && (at[size] == ',' || at[size] == '\0');
+    free(quoted);
+    return found;
+}
+
+/* COPY into the table itself gives values to an identity column; into another, it cannot. */
+static enum status find_identity(struct pg *pg, const struct table *table, const struct build_wish *wish,
+                                 struct build_facts *facts, struct error *error)
+{
+    PGresult *result = NULL;
+    enum status status = pg_runf(pg, &result, error,
+                                 "SELECT attname FROM pg_catalog.pg_attribute WHERE attrelid = %u AND attnum > 0"
+                                 " AND NOT attisdropped AND attidentity <> ''",
+                                 table->oid);
+
+    for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++)
+        for (size_t j = 0; j < wish->input_count; j++)
+            if (!list_has(wish->inputs[j].column_list, PQgetvalue(result, i, 0)))
+                facts->identity_missing = true;
+    PQclear(result);
     return status;
 }
 
@@ -99,6 +133,8 @@ enum status build_probe(struct pg *pg, const struct table *table, const struct b
     if (wish->rule == BUILD_RULE_NEVER)
         return STATUS_OK;
     status = read_facts(pg, table, &facts, error);
+    if (status == STATUS_OK)
+        status = find_identity(pg, table, wish, &facts, error);
     if (status != STATUS_OK)
         return status;
     refusal = refuse_all(&facts, wish);
@@ -107,6 +143,9 @@ enum status build_probe(struct pg *pg, const struct table *table, const struct b
     for (size_t i = 0; refusal == NULL && build_ways[i] != NULL; i++)
         if (build_ways[i]->concerns(&facts))
             offer(plan, build_ways[i], build_ways[i]->refuses(&facts, wish), &why);
+    if (plan->count > 0 && facts.partitions.refused > 0)
+        sql_add(&why, "%s%" PRId64 " of %" PRId64 " partitions: %s: %s", why.size > 0 ? "; " : "",
+                facts.partitions.refused, facts.partitions.count, facts.partitions.name, facts.partitions.refusal);
     plan->why = why.text;
     if (plan->count == 0 && wish->rule == BUILD_RULE_ALWAYS) {
         status = error_set(error, STATUS_USAGE, "--strategy build is not possible for %s: %s", table->sql, plan->why);

@@ -116,7 +116,8 @@ MUST_CHECK enum status ledger_finish(struct pg *pg, const struct ledger *ledger,
 struct ledger_cleaning {
     int64_t forgotten, kept; /* jobs */
     int64_t rejects;         /* of all these jobs, never replayed: gone with those that are forgotten */
-    int64_t builds; /* chunks that those that are forgotten had begun to build: they have their indexes again */
+    int64_t builds;       /* chunks that those that are forgotten had begun to build: they have their indexes again */
+    int64_t builds_aside; /* of them: their rows were no part of the table, and are gone */
 };
 
 /*

@@ -68,7 +68,7 @@ static void add_mine(struct sql *sql, const struct ledger *ledger, const struct 
 
 /* What they have begun to build must not stay as it is. */
 static enum status abandon(struct pg *pg, const struct ledger *ledger, const struct table *table, bool all,
-                           const struct ledger_look *found, int64_t *builds, struct error *error)
+                           const struct ledger_look *found, struct ledger_cleaning *cleaning, struct error *error)
 {
     struct sql where = {0};
     enum status status;
@@ -76,7 +76,7 @@ static enum status abandon(struct pg *pg, const struct ledger *ledger, const str
     sql_add(&where, "job IN (SELECT job FROM ");
     add_mine(&where, ledger, table, all, found);
     sql_add(&where, " mine WHERE goes)");
-    status = build_abandon_all(pg, ledger, where.text, builds, error);
+    status = build_abandon_all(pg, ledger, where.text, &cleaning->builds, &cleaning->builds_aside, error);
     sql_reset(&where);
     return status;
 }
@@ -136,7 +136,7 @@ enum status ledger_clean(struct pg *pg, const struct ledger *ledger, const struc
         return status;
     status = lock_tables(pg, ledger, &found, error);
     if (status == STATUS_OK && found.builds)
-        status = abandon(pg, ledger, table, all, &found, &cleaning->builds, error);
+        status = abandon(pg, ledger, table, all, &found, cleaning, error);
     if (status == STATUS_OK)
         status = forget(pg, ledger, table, all, &found, cleaning, error);
     if (status == STATUS_OK)

@@ -66,6 +66,9 @@ MUST_CHECK enum status table_refresh_cells(struct pg *pg, struct table *table, s
 /* Whether the cell has no chunk yet, or one without a block, as the cells were read. */
 bool table_cell_is_empty(const struct table *table, struct range cell);
 
+/* What an integer column can hold; a literal beyond it would be an error instead of a condition. */
+struct range table_time_limits(enum time_type type);
+
 /* Adds `"time" >= '…' AND "time" < '…'`, leaving unbounded sides out; "true" if both are. */
 void table_add_where(struct sql *sql, const struct table *table, struct range range);
 

@@ -63,8 +63,8 @@ static const char partitions_sql[] =
     " SELECT %1$s AS lo, %2$s AS hi, is_default," SUMS " FROM v LEFT JOIN e USING (top)"
     " GROUP BY lo_text, hi_text, is_default ORDER BY 1, 2";
 
-/* `text`, a column of the query, as a time value. In parts, because extract was a double before PostgreSQL 14. */
-static void add_bound(struct sql *sql, enum time_type type, const char *text)
+/* In parts, because extract was a double before PostgreSQL 14. */
+void target_add_bound(struct sql *sql, enum time_type type, const char *text)
 {
     const char *name = time_type_sql(type);
 
@@ -107,8 +107,8 @@ static enum status query_partitions(struct pg *pg, const struct table *table, PG
     struct sql lo = {0}, hi = {0};
     enum status status;
 
-    add_bound(&lo, table->time.type, "lo_text");
-    add_bound(&hi, table->time.type, "hi_text");
+    target_add_bound(&lo, table->time.type, "lo_text");
+    target_add_bound(&hi, table->time.type, "hi_text");
     status = pg_runf(pg, result, error, partitions_sql, lo.text, hi.text, table->oid);
     sql_reset(&lo);
     sql_reset(&hi);
@@ -210,8 +210,7 @@ bool table_cell_is_empty(const struct table *table, struct range cell)
     return low == table->cell_count || table->cells[low].lo != cell.lo || table->cell_bytes[low] == 0;
 }
 
-/* What an integer column can hold; a literal beyond it would be an error instead of a condition. */
-static struct range type_limits(enum time_type type)
+struct range table_time_limits(enum time_type type)
 {
     switch (type) {
     case TIME_INT2: return (struct range){INT16_MIN, INT16_MAX};
@@ -222,7 +221,7 @@ static struct range type_limits(enum time_type type)
 
 void table_add_where(struct sql *sql, const struct table *table, struct range range)
 {
-    struct range limits = type_limits(table->time.type);
+    struct range limits = table_time_limits(table->time.type);
     bool low = range.lo > limits.lo;
     bool high = range.hi <= limits.hi && range.hi != INT64_MAX;
     char text[TIME_TEXT_MAX];

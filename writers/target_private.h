@@ -31,3 +31,6 @@ MUST_CHECK enum status target_time_column(struct pg *pg, struct table *table, co
 
 /* ": a, b, c" of those columns that could be the time column; for messages. */
 void target_add_time_candidates(struct sql *text, const struct table *table);
+
+/* Adds an expression: `text`, a column with the text of a partition's bound, as a time value. */
+void target_add_bound(struct sql *sql, enum time_type type, const char *text);

@@ -55,6 +55,10 @@ static enum status clean_table(const struct options *options, struct pg *pg, str
     if (status == STATUS_OK && exists)
         printf("forgot %lld job%s of %s\n", (long long)cleaning.forgotten, cleaning.forgotten == 1 ? "" : "s",
                table.sql);
+    if (status == STATUS_OK && cleaning.builds_aside > 0)
+        printf("rows that such a job had loaded for %lld partition%s, and that were not yet part of %s, are dropped\n",
+               (long long)cleaning.builds_aside, cleaning.builds_aside == 1 ? "" : "s", table.sql);
+    cleaning.builds -= cleaning.builds_aside;
     if (status == STATUS_OK && cleaning.builds > 0)
         printf("%lld chunk%s that such a job was building %s complete again\n", (long long)cleaning.builds,
                cleaning.builds == 1 ? "" : "s", cleaning.builds == 1 ? "is" : "are");

@@ -6,6 +6,7 @@
 #include "engine/cli/commands.h"
 #include "engine/cli/job.h"
 #include "engine/cli/text.h"
+#include "writers/partitions.h"
 
 #define RANGES_SHOWN 12
 #define SHAPES_SHOWN 6
@@ -195,8 +196,9 @@ static void print_progress(const struct job *job)
 /* Rows of ours that no partition would take. */
 static void print_warnings(const struct job *job)
 {
-    size_t missing = 0;
-    char lo[TIME_TEXT_MAX];
+    size_t missing = 0, cells = 0;
+    char lo[TIME_TEXT_MAX], name[PARTITION_NAME_MAX] = "";
+    struct range cell = {0, 0};
     int64_t first = 0;
 
     if (job->table.kind != TABLE_PARTITIONED || job->table.default_partition)
@@ -207,10 +209,19 @@ static void print_warnings(const struct job *job)
         for (size_t j = 0; j < job->table.cell_count && !found; j++)
             found = job->tasks[i].place.range.lo >= job->table.cells[j].lo &&
                     job->tasks[i].place.range.hi <= job->table.cells[j].hi;
-        if (!found && missing++ == 0)
+        if (found)
+            continue;
+        if (missing++ == 0)
             first = job->tasks[i].place.range.lo;
+        /* Tasks are in the order of time, one way or the other. */
+        if (cells == 0 || cell.lo != job->tasks[i].place.cell.lo)
+            cells++;
+        cell = job->tasks[i].place.cell;
+        partition_name(&job->table, cell, name);
     }
-    if (missing > 0)
+    if (missing > 0 && job->options->create_partitions)
+        printf("partition %zu that %s missing would be made, such as %s\n", cells, cells == 1 ? "is" : "are", name);
+    else if (missing > 0)
         printf("warning   %zu ranges have no partition in the target, one of them at %s: make it, or their rows are "
                "refused\n",
                missing, time_format(job->table.time.type, first, lo));

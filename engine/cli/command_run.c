@@ -484,7 +484,12 @@ static void run_tell_builds(const struct run *run, enum status status)
 {
     size_t open = run->append.builds != NULL ? builds_open(run->append.builds) : 0;
 
-    if (open > 0 && status != STATUS_OK)
+    if (open > 0 && status != STATUS_OK && builds_aside(run->append.builds))
+        log_line(LOG_WARNING,
+                 "rows of %zu partition%s of %s stay in tables of their own beside %s until the job is resumed (or"
+                 " forgotten, and these rows with it, by hyperfill clean)",
+                 open, open == 1 ? "" : "s", run->job.table.sql, open == 1 ? "it" : "them");
+    else if (open > 0 && status != STATUS_OK)
         log_line(LOG_WARNING,
                  "%zu chunk%s of %s %s without %s until the job is resumed (or forgotten by hyperfill clean)", open,
                  open == 1 ? "" : "s", run->job.table.sql, open == 1 ? "stays" : "stay",
@@ -517,6 +522,7 @@ static enum status run_load(struct run *run, struct error *error)
         .overlap = job->options->overlap == OVERLAP_REPLACE ? OVERLAP_RULE_REPLACE
                    : job->options->overlap == OVERLAP_KEEP  ? OVERLAP_RULE_KEEP
                                                             : OVERLAP_RULE_ERROR,
+        .create_partitions = job->options->create_partitions && job->table.kind == TABLE_PARTITIONED,
         .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
         .inputs = job->inputs,
         .input_count = job->input_count,

@@ -90,6 +90,10 @@ const struct option_entry option_table[] = {
      .help = "newest or oldest ranges first", .default_text = "newest"},
     {"range-interval", "LENGTH", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(range_interval),
      .help = "length of a range, such as 6h or 1d, where the target has no chunks to align with"},
+    {"create-partitions", NULL, PLAN | RUN, 0, GROUP_RANGES, OPTION_ON, AT(create_partitions),
+     .help = "make partitions that are missing in a natively partitioned target: as long as most others are (or "
+             "--range-interval, where there is none yet), and named after where they begin, such as metrics_p20240101",
+     .default_text = "rows without a partition are refused"},
 
     {"jobs", "N", JOB, 0, GROUP_SPEED, OPTION_NUMBER, AT(jobs), .min = 1, .max = JOBS_MAX,
      .help = "connections that write to the target", .default_text = "half the processors, at least 2"},

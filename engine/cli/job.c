@@ -167,6 +167,9 @@ static enum status job_probe_build(struct job *job, struct error *error)
         .rule = rules[job->options->strategy],
         .reject = job->options->on_bad_row == BAD_ROW_REJECT,
         .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
+        .create_partitions = job->options->create_partitions,
+        .inputs = job->inputs,
+        .input_count = job->input_count,
     };
 
     enum status status = build_probe(job->target, &job->table, &wish, &job->build, error);

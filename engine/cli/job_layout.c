@@ -215,6 +215,11 @@ enum status job_layout(struct job *job, struct error *error)
         length = asked;
     if (spec.interval == 0 && job->table.kind == TABLE_PARTITIONED)
         spec.interval = usual_cell(&job->table);
+    if (spec.interval == 0 && asked == 0 && options->create_partitions && job->table.kind == TABLE_PARTITIONED)
+        return error_set(error, STATUS_USAGE,
+                         "%s has no partition: say how long those are to be that --create-partitions makes, with"
+                         " --range-interval 1d or so",
+                         job->table.sql);
     if (spec.interval == 0)
         spec.interval = length > 0 ? length : nice_length(type, time_type_is_integer(type) ? 1e6 : 86400e6);
     if (length > 0 && length < spec.interval)

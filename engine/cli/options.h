@@ -74,6 +74,7 @@ struct options {
     enum strategy strategy;
     bool defer_indexes;
     enum wire_mode wire;
+    bool create_partitions;
     enum bad_row on_bad_row;
     const char *max_rejects_text; /* as given */
     int64_t max_rejects;          /* default 1000; -1: the percentage counts */

@@ -44,6 +44,17 @@ static enum status parse(const char *const arguments[])
         assert_string_equal(error.text, expected);                                                                     \
     } while (0)
 
+static void test_create_partitions(void **state)
+{
+    (void)state;
+    assert_fine("run", JOB);
+    assert_false(options.create_partitions);
+    assert_fine("plan", JOB, "--create-partitions");
+    assert_true(options.create_partitions);
+    assert_refused("--create-partitions is no option of clean; it belongs to plan, run", "clean", "--target",
+                   "dbname=ts", "--table", "cpu", "--create-partitions");
+}
+
 static void test_defaults(void **state)
 {
     (void)state;
@@ -441,6 +452,7 @@ int main(void)
         cmocka_unit_test(test_rejects),
         cmocka_unit_test(test_job_values),
         cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_create_partitions),
         cmocka_unit_test(test_spill),
         cmocka_unit_test(test_other_values),
         cmocka_unit_test(test_dialect),
