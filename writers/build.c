@@ -17,7 +17,7 @@ struct builds {
     size_t count, room;
 };
 
-const struct build_way *const build_ways[] = {&build_indexes_way, NULL};
+const struct build_way *const build_ways[] = {&build_attach_way, &build_indexes_way, NULL};
 
 const struct build_way *build_way_named(const char *name)
 {

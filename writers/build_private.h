@@ -13,14 +13,20 @@ struct build_facts {
     int64_t indexes;        /* neither unique nor a constraint's */
     int64_t unique_indexes; /* or of exclusion constraints */
     int64_t foreign_keys, triggers;
-    int timescaledb_major, timescaledb_minor; /* 0: not there */
+    int64_t insert_triggers;                                     /* of those, the ones that see or follow an INSERT */
+    int timescaledb_major, timescaledb_minor, timescaledb_patch; /* 0: not there */
+    /* Of a hypertable: */
+    bool own; /* its owner is the role itself, or the role may do all */
+    bool heap, continuous_aggregates, tablespaces, chunk_skipping;
 };
 
 /* Whether TimescaleDB is of this version or later. */
 bool build_since(const struct build_facts *facts, int major, int minor);
+bool build_since_patch(const struct build_facts *facts, int major, int minor, int patch);
 
 /* --- the ways --- */
 extern const struct build_way build_indexes_way;
+extern const struct build_way build_attach_way;
 
 /* --- build_ledger.c; all but the first on rows of the session's job --- */
 

@@ -16,8 +16,48 @@ static const char facts_sql[] =
     " (SELECT count(*) FROM pg_catalog.pg_constraint r WHERE r.conrelid = c.oid AND r.contype = 'f') AS foreign_keys,"
     " (SELECT count(*) FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
     " JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace WHERE t.tgrelid = c.oid AND NOT t.tgisinternal"
-    " AND s.nspname NOT IN ('_timescaledb_internal', '_timescaledb_functions')) AS triggers"
+    " AND s.nspname NOT IN ('_timescaledb_internal', '_timescaledb_functions')) AS triggers,"
+    " (SELECT count(*) FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
+    " JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace WHERE t.tgrelid = c.oid AND NOT t.tgisinternal"
+    " AND t.tgtype & 4 <> 0 AND s.nspname NOT IN ('_timescaledb_internal', '_timescaledb_functions'))"
+    " AS insert_triggers"
     " FROM pg_catalog.pg_class c WHERE c.oid = %u";
+
+/* The catalog of chunk skipping came with 2.16. */
+static const char hypertable_sql[] =
+    "SELECT c.relowner = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)"
+    " OR (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS own, m.amname = 'heap' AS heap,"
+    " EXISTS (SELECT FROM _timescaledb_catalog.continuous_agg a WHERE a.raw_hypertable_id = h.id) AS aggregates,"
+    " EXISTS (SELECT FROM _timescaledb_catalog.tablespace s WHERE s.hypertable_id = h.id) AS tablespaces, %s AS "
+    "skipping"
+    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_am m ON m.oid = c.relam"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " JOIN _timescaledb_catalog.hypertable h ON (h.schema_name, h.table_name) = (n.nspname, c.relname) WHERE c.oid = "
+    "%u";
+static const char skipping_sql[] =
+    "EXISTS (SELECT FROM _timescaledb_catalog.chunk_column_stats s WHERE s.hypertable_id = h.id)";
+
+static enum status read_hypertable(struct pg *pg, const struct table *table, struct build_facts *facts,
+                                   struct error *error)
+{
+    char *skipping = NULL;
+    PGresult *result = NULL;
+    enum status status =
+        pg_value(pg, "SELECT pg_catalog.to_regclass('_timescaledb_catalog.chunk_column_stats')", &skipping, error);
+
+    if (status == STATUS_OK)
+        status = pg_runf(pg, &result, error, hypertable_sql, skipping != NULL ? skipping_sql : "false", table->oid);
+    free(skipping);
+    if (status == STATUS_OK) {
+        facts->own = target_flag(result, 0, "own");
+        facts->heap = target_flag(result, 0, "heap");
+        facts->continuous_aggregates = target_flag(result, 0, "aggregates");
+        facts->tablespaces = target_flag(result, 0, "tablespaces");
+        facts->chunk_skipping = target_flag(result, 0, "skipping");
+    }
+    PQclear(result);
+    return status;
+}
 
 static enum status read_facts(struct pg *pg, const struct table *table, struct build_facts *facts, struct error *error)
 {
@@ -34,16 +74,25 @@ static enum status read_facts(struct pg *pg, const struct table *table, struct b
         .unique_indexes = target_number(result, 0, "unique_indexes"),
         .foreign_keys = target_number(result, 0, "foreign_keys"),
         .triggers = target_number(result, 0, "triggers"),
+        .insert_triggers = target_number(result, 0, "insert_triggers"),
     };
     PQclear(result);
     if (table->timescaledb != NULL)
-        sscanf(table->timescaledb, "%d.%d", &facts->timescaledb_major, &facts->timescaledb_minor);
-    return STATUS_OK;
+        sscanf(table->timescaledb, "%d.%d.%d", &facts->timescaledb_major, &facts->timescaledb_minor,
+               &facts->timescaledb_patch);
+    return table->kind == TABLE_HYPERTABLE ? read_hypertable(pg, table, facts, error) : STATUS_OK;
 }
 
 bool build_since(const struct build_facts *facts, int major, int minor)
 {
     return facts->timescaledb_major > major || (facts->timescaledb_major == major && facts->timescaledb_minor >= minor);
+}
+
+bool build_since_patch(const struct build_facts *facts, int major, int minor, int patch)
+{
+    if (facts->timescaledb_major != major || facts->timescaledb_minor != minor)
+        return build_since(facts, major, minor);
+    return facts->timescaledb_patch >= patch;
 }
 
 /* What is in the way of every way. */
