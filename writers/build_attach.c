@@ -119,9 +119,10 @@ static const char create_sql[] =
  * are left out. A name is unique among all chunks: create_chunk takes it along. */
 static const char indexes_sql[] =
     "WITH i AS (SELECT i.*, k.relname, t.spcname, r.oid AS conid, 'CREATE ' || CASE WHEN indisunique THEN 'UNIQUE '"
-    " ELSE '' END || format('INDEX %%I ON %%s', k.relname, i.indrelid::pg_catalog.regclass) AS prefix,"
+    " ELSE '' END || format('INDEX %%I ON %%I.%%I', k.relname, n.nspname, c.relname) AS prefix,"
     " CASE WHEN octet_length(k.relname) + octet_length(%3$s) < 64 THEN %3$s || k.relname ELSE %3$s || k.oid END AS name"
     " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class k ON k.oid = i.indexrelid"
+    " JOIN pg_catalog.pg_class c ON c.oid = i.indrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = k.reltablespace"
     " LEFT JOIN pg_catalog.pg_constraint r ON r.conindid = i.indexrelid AND r.conrelid = i.indrelid"
     " AND r.contype IN ('p', 'u', 'x') WHERE i.indrelid = %1$u AND i.indisvalid %4$s)"
