@@ -78,6 +78,7 @@ static void append_close(void *opened)
         return;
     pg_free(session->pg);
     packer_free(session->packer);
+    sorter_free(session->sorter);
     free(session);
 }
 
@@ -135,6 +136,10 @@ static enum status next_text(struct attempt *attempt, struct error *error)
     const struct shape *shape = append_input_of(session, attempt->piece)->shape;
     enum status status;
 
+    if (session->sorted && session->sorter != NULL) {
+        attempt->span = sorter_next(session->sorter);
+        return STATUS_OK;
+    }
     if (shape != NULL)
         return next_shaped(attempt, shape, error);
     status = piece_next(attempt->piece, &attempt->cursor, session->packer, pipeline_stats(session->pipeline),
@@ -296,7 +301,10 @@ static enum status write_plain(struct attempt *attempt, struct error *error)
     int64_t stored = 0;
     enum status status = STATUS_OK;
 
-    if (attempt->span.size > 0)
+    /* What was taken before is the first of its records. */
+    if (attempt->session->sorted && attempt->session->sorter != NULL)
+        status = next_text(attempt, error);
+    if (status == STATUS_OK && attempt->span.size > 0)
         status = copy_piece(attempt, &stored, error);
     if (status == STATUS_OK)
         status = compare_counts(attempt, stored, error);
@@ -339,6 +347,8 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
         return status;
     if (result->first_of_range && !range_is_rejects(attempt->spec->place.range))
         status = heed_overlap(attempt, error);
+    session->piece = attempt->piece;
+    session->first = result->first_of_range && attempt->plain;
     if (status == STATUS_OK && session->build != NULL)
         status = build_enter(session, error);
     if (status == STATUS_OK)
@@ -446,6 +456,15 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
     attempt_init(&attempt, session, piece);
     attempt.plain = !spec->careful && !range_is_rejects(spec->place.range);
     status = attempt_piece(&attempt, result, error);
+    if (status != STATUS_OK && session->sorted && session->sorter != NULL && append_is_row_error(error)) {
+        session->as_is = true;
+        build_leave(session, piece, false);
+        attempt_reset(&attempt);
+        attempt_init(&attempt, session, piece);
+        attempt.plain = true;
+        error_reset(error);
+        status = attempt_piece(&attempt, result, error);
+    }
     /* A constraint that waits for the commit speaks there. */
     if (status != STATUS_OK && session->target->reject && attempt.plain && !attempt.reader_failed &&
         append_is_row_error(error)) {
@@ -461,6 +480,7 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
     if (status != STATUS_OK)
         describe_failure(&attempt, error);
     build_leave(session, piece, status == STATUS_OK);
+    session->as_is = false;
     attempt_reset(&attempt);
     return status;
 }

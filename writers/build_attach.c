@@ -25,10 +25,7 @@
 /* Whether the version finds what is there already. */
 static bool matches(const struct table *table)
 {
-    int major = 0, minor = 0, patch = 0;
-
-    sscanf(table->timescaledb, "%d.%d.%d", &major, &minor, &patch);
-    return major > 2 || (major == 2 && (minor > 22 || (minor == 22 && patch >= 1)));
+    return build_table_since(table, 2, 22, 1);
 }
 
 /* Runs each statement that the query gives. */

@@ -12,8 +12,7 @@
 #include "engine/log.h"
 #include "writers/build_private.h"
 
-/* Chunks of a cell; several where there are space partitions. %1$s: names of the table, %2$s %3$s: bounds, %4$s: join.
- */
+/* Chunks of a cell; several where there are space partitions. %1$s: names of the table, %2$s: which, %3$s: join. */
 static const char chunks_sql[] =
     "WITH d AS (SELECT d.id, d.hypertable_id FROM _timescaledb_catalog.hypertable h"
     " JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = h.id"
@@ -23,7 +22,7 @@ static const char chunks_sql[] =
     " x AS (SELECT id, status, coalesce(pg_catalog.to_regclass(j->>'relid')::oid,"
     " pg_catalog.to_regclass(format('%%I.%%I', j->>'schema_name', j->>'table_name'))::oid) AS relid FROM c),"
     " chunk AS (SELECT x.status, x.relid FROM d JOIN _timescaledb_catalog.dimension_slice s ON s.dimension_id = d.id"
-    " %4$s WHERE s.range_start = %2$s AND s.range_end = %3$s)";
+    " %3$s WHERE %2$s)";
 static const char join_old[] = "JOIN _timescaledb_catalog.chunk_constraint r ON r.dimension_slice_id = s.id"
                                " JOIN x ON x.id = r.chunk_id";
 static const char join_new[] = "JOIN x ON x.id = s.chunk_id";
@@ -47,28 +46,37 @@ static const char collect_sql[] =
     " SELECT json_agg(json_build_array(chunk, statement) ORDER BY name)::text, string_agg(name, ', ' ORDER BY name) "
     "FROM i";
 
-static enum status query(struct append_session *session, struct range cell, const char *what, PGresult **result,
-                         struct error *error)
+enum status build_find_chunks(struct pg *pg, const struct table *table, const char *which, const char *what,
+                              PGresult **result, struct error *error)
 {
-    const struct table *table = session->target->table;
     struct sql names = {0}, sql = {0};
-    char lo[24], hi[24], *old = NULL;
+    char *old = NULL;
     enum status status =
-        pg_value(session->pg, "SELECT pg_catalog.to_regclass('_timescaledb_catalog.chunk_constraint')", &old, error);
+        pg_value(pg, "SELECT pg_catalog.to_regclass('_timescaledb_catalog.chunk_constraint')", &old, error);
 
     if (status != STATUS_OK)
         return status;
     sql_add_literal(&names, table->schema);
     sql_add(&names, ", ");
     sql_add_literal(&names, table->name);
-    snprintf(lo, sizeof lo, "'%" PRId64 "'", cell.lo);
-    snprintf(hi, sizeof hi, "'%" PRId64 "'", cell.hi);
-    sql_add(&sql, chunks_sql, names.text, lo, hi, old != NULL ? join_old : join_new);
+    sql_add(&sql, chunks_sql, names.text, which, old != NULL ? join_old : join_new);
     sql_add(&sql, "%s", what);
-    status = pg_run(session->pg, sql.text, result, error);
+    status = pg_run(pg, sql.text, result, error);
     sql_reset(&sql);
     sql_reset(&names);
     free(old);
+    return status;
+}
+
+enum status build_query_chunks(struct append_session *session, struct range cell, const char *what, PGresult **result,
+                               struct error *error)
+{
+    struct sql which = {0};
+    enum status status;
+
+    sql_add(&which, "s.range_start = '%" PRId64 "' AND s.range_end = '%" PRId64 "'", cell.lo, cell.hi);
+    status = build_find_chunks(session->pg, session->target->table, which.text, what, result, error);
+    sql_reset(&which);
     return status;
 }
 
@@ -76,10 +84,11 @@ static enum status query(struct append_session *session, struct range cell, cons
 static enum status indexes_suits(struct append_session *session, struct range cell, bool *suits, struct error *error)
 {
     PGresult *result = NULL;
-    enum status status = query(session, cell,
-                               " SELECT coalesce(bool_and(chunk.status = 0 AND pg_catalog.pg_relation_size(relid) = 0),"
-                               " false) FROM chunk",
-                               &result, error);
+    enum status status =
+        build_query_chunks(session, cell,
+                           " SELECT coalesce(bool_and(chunk.status = 0 AND pg_catalog.pg_relation_size(relid) = 0),"
+                           " false) FROM chunk",
+                           &result, error);
 
     if (status == STATUS_OK)
         *suits = PQgetvalue(result, 0, 0)[0] == 't';
@@ -88,11 +97,11 @@ static enum status indexes_suits(struct append_session *session, struct range ce
 }
 
 /* Nobody may make or drop an index between the look and the drop. Writers and readers wait until the commit. */
-static enum status lock_chunks(struct append_session *session, struct range cell, struct error *error)
+enum status build_lock_chunks(struct append_session *session, struct range cell, struct error *error)
 {
     PGresult *result = NULL;
     enum status status =
-        query(session, cell, " SELECT relid::regclass::text FROM chunk ORDER BY relid", &result, error);
+        build_query_chunks(session, cell, " SELECT relid::regclass::text FROM chunk ORDER BY relid", &result, error);
 
     for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++)
         status =
@@ -108,9 +117,9 @@ static enum status indexes_begin(struct append_session *session, struct build *b
     enum status status = pg_run(session->pg, "SET LOCAL lock_timeout = '1s'", NULL, error);
 
     if (status == STATUS_OK)
-        status = lock_chunks(session, build->cell, error);
+        status = build_lock_chunks(session, build->cell, error);
     if (status == STATUS_OK)
-        status = query(session, build->cell, collect_sql, &result, error);
+        status = build_query_chunks(session, build->cell, collect_sql, &result, error);
     *worth = status == STATUS_OK && !PQgetisnull(result, 0, 0);
     if (*worth) {
         build->data = strdup(PQgetvalue(result, 0, 0));
@@ -128,6 +137,8 @@ static enum status make_again(struct pg *pg, const struct build *build, struct e
     struct sql sql = {0};
     enum status status;
 
+    if (build->data == NULL)
+        return STATUS_OK;
     sql_add(&sql, "SELECT e->>1 FROM json_array_elements(");
     sql_add_literal(&sql, build->data);
     sql_add(&sql, "::json) e WHERE pg_catalog.to_regclass(e->>0) IS NOT NULL");

@@ -56,6 +56,8 @@ static enum status read_hypertable(struct pg *pg, const struct table *table, str
         facts->chunk_skipping = target_flag(result, 0, "skipping");
     }
     PQclear(result);
+    if (status == STATUS_OK && table->community)
+        status = build_read_columnstore(pg, table, facts, error);
     return status;
 }
 
@@ -78,8 +80,7 @@ static enum status read_facts(struct pg *pg, const struct table *table, struct b
     };
     PQclear(result);
     if (table->timescaledb != NULL)
-        sscanf(table->timescaledb, "%d.%d.%d", &facts->timescaledb_major, &facts->timescaledb_minor,
-               &facts->timescaledb_patch);
+        sscanf(table->timescaledb, "%d.%d", &facts->timescaledb_major, &facts->timescaledb_minor);
     return table->kind == TABLE_HYPERTABLE ? read_hypertable(pg, table, facts, error) : STATUS_OK;
 }
 
@@ -90,9 +91,18 @@ bool build_since(const struct build_facts *facts, int major, int minor)
 
 bool build_since_patch(const struct build_facts *facts, int major, int minor, int patch)
 {
-    if (facts->timescaledb_major != major || facts->timescaledb_minor != minor)
-        return build_since(facts, major, minor);
-    return facts->timescaledb_patch >= patch;
+    return build_table_since(facts->table, major, minor, patch);
+}
+
+bool build_table_since(const struct table *table, int major, int minor, int patch)
+{
+    int parts[3] = {0};
+
+    if (table->timescaledb != NULL)
+        sscanf(table->timescaledb, "%d.%d.%d", &parts[0], &parts[1], &parts[2]);
+    if (parts[0] != major)
+        return parts[0] > major;
+    return parts[1] != minor ? parts[1] > minor : parts[2] >= patch;
 }
 
 /* What is in the way of every way. */
@@ -115,10 +125,29 @@ static void offer(struct build_plan *plan, const struct build_way *way, const ch
         sql_add(why, "%s%s: %s", why->size > 0 ? "; " : "", way->name, refusal);
 }
 
+/* Who asks for compressed chunks gets these, whatever else is faster. */
+static bool is_wanted(const struct build_way *way, const struct build_facts *facts, const struct build_wish *wish)
+{
+    switch (wish->compress) {
+    case BUILD_COMPRESS_AUTO: return !way->compresses || (facts->columnstore && way == &build_compress_way);
+    case BUILD_COMPRESS_NEVER: return !way->compresses;
+    case BUILD_COMPRESS_ALWAYS: return way->compresses;
+    case BUILD_COMPRESS_AFTER: return way == &build_compress_after_way;
+    }
+    return false;
+}
+
+static const char *wished(const struct build_wish *wish)
+{
+    if (wish->compress == BUILD_COMPRESS_AFTER)
+        return "--compress-after";
+    return wish->compress == BUILD_COMPRESS_ALWAYS ? "--strategy compress" : "--strategy build";
+}
+
 enum status build_probe(struct pg *pg, const struct table *table, const struct build_wish *wish,
                         struct build_plan *plan, struct error *error)
 {
-    struct build_facts facts;
+    struct build_facts facts = {0};
     struct sql why = {0};
     const char *refusal;
     enum status status;
@@ -128,23 +157,29 @@ enum status build_probe(struct pg *pg, const struct table *table, const struct b
         return STATUS_OK;
     status = read_facts(pg, table, &facts, error);
     if (status != STATUS_OK)
-        return status;
+        goto out;
     refusal = refuse_all(&facts, wish);
     if (refusal != NULL)
         sql_add(&why, "%s", refusal);
     for (size_t i = 0; refusal == NULL && build_ways[i] != NULL; i++)
-        if (build_ways[i]->concerns(&facts))
+        if (build_ways[i]->concerns(&facts) && is_wanted(build_ways[i], &facts, wish))
             offer(plan, build_ways[i], build_ways[i]->refuses(&facts, wish), &why);
     plan->why = why.text;
     if (plan->count == 0 && wish->rule == BUILD_RULE_ALWAYS) {
-        status = error_set(error, STATUS_USAGE, "--strategy build is not possible for %s: %s", table->sql, plan->why);
+        status = error_set(error, STATUS_USAGE, "%s is not possible for %s: %s", wished(wish), table->sql, plan->why);
         build_plan_reset(plan);
+    } else {
+        plan->order = facts.order;
+        return STATUS_OK;
     }
+out:
+    build_order_reset(&facts.order);
     return status;
 }
 
 void build_plan_reset(struct build_plan *plan)
 {
     free(plan->why);
+    build_order_reset(&plan->order);
     *plan = (struct build_plan){0};
 }

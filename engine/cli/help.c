@@ -23,7 +23,7 @@ static const char *const order_choices[] = {"newest", "oldest", NULL};
 static const char *const overlap_choices[] = {"error", "replace", "keep", NULL};
 static const char *const bad_row_choices[] = {"stop", "reject", NULL};
 static const char *const on_conflict_choices[] = {"error", "skip", NULL};
-static const char *const strategy_choices[] = {"auto", "append", "build", NULL};
+static const char *const strategy_choices[] = {"auto", "append", "build", "compress", NULL};
 static const char *const dialect_choices[] = {"server", "sniff", NULL};
 static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
 
@@ -58,8 +58,12 @@ const struct option_entry option_table[] = {
              "counts it, and without --overlap means --overlap keep", .default_text = "error"},
     {"strategy", "HOW", JOB, 0, GROUP_JOB, OPTION_CHOICE, AT(strategy), .choices = strategy_choices,
      .help = "how rows get into chunks: append copies them into the table as it is; build loads chunks that are new or "
-             "empty without their indexes and makes these when the rows are in; auto builds where that is possible "
+             "empty without their indexes and makes these when the rows are in; compress compresses rows of such chunks "
+             "as they come, where the table has a columnstore and nothing is against it, and chunks afterwards "
+             "otherwise; auto builds where that is possible, and compresses what the table's own policy would compress "
              "(plan says where, and why not)", .default_text = "auto"},
+    {"compress-after", NULL, JOB, 0, GROUP_JOB, OPTION_ON, AT(compress_after),
+     .help = "compress each chunk once its rows are in, never as they come"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint"},
     {"ledger-schema", "NAME", JOB | CLEAN, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),

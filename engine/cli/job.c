@@ -154,22 +154,6 @@ static enum source_kind source_kind(const struct options *options)
     return pg_is_conninfo(options->source) && options->sources.count == 1 ? SOURCE_POSTGRES : SOURCE_STREAM;
 }
 
-static enum status job_probe_build(struct job *job, struct error *error)
-{
-    static const enum build_rule rules[] = {
-        [STRATEGY_AUTO] = BUILD_RULE_AUTO,
-        [STRATEGY_APPEND] = BUILD_RULE_NEVER,
-        [STRATEGY_BUILD] = BUILD_RULE_ALWAYS,
-    };
-    struct build_wish wish = {
-        .rule = rules[job->options->strategy],
-        .reject = job->options->on_bad_row == BAD_ROW_REJECT,
-        .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
-    };
-
-    return build_probe(job->target, &job->table, &wish, &job->build, error);
-}
-
 enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error)
 {
     enum status status;
@@ -203,7 +187,7 @@ enum status job_open(struct job *job, const struct options *options, struct stop
     if (status == STATUS_OK)
         status = job_columns(job, error);
     if (status == STATUS_OK)
-        status = job_probe_build(job, error);
+        status = job_build(job, error);
     if (status == STATUS_OK)
         status = job_fingerprint(job, error);
     if (status == STATUS_OK)
@@ -228,6 +212,8 @@ void job_close(struct job *job)
     free(job->timezone_setting);
     layout_free(job->layout);
     build_plan_reset(&job->build);
+    free(job->sorts);
+    free(job->order);
     ledger_reset(&job->ledger);
     table_reset(&job->table);
     table_reset(&job->source_table);
@@ -398,6 +384,7 @@ int64_t job_block_memory(const struct job *job)
     /* A stream's input buffer may grow to a quarter for a long record; usually it stays at a few MiB. */
     if (job->kind == SOURCE_STREAM)
         left -= ((INT64_C(3) + readers) << 20) + decompression_memory(job);
+    left -= job->sort_memory * job->options->jobs;
     if (job->options->spill_dir != NULL)
         left -= job->options->jobs * MEMORY_PER_SPILL_READER;
     return left > job->options->memory_bytes / 2 ? left : job->options->memory_bytes / 2;

@@ -83,6 +83,9 @@ struct job {
     struct stream_sample sample;   /* of all inputs together */
     double depth;                  /* how many inputs have rows of the same time, on the average; 0: unknown */
     struct build_plan build;       /* how chunks may be built */
+    struct sorter_spec *sorts;     /* of each input that is sorted by the writers */
+    char *order;                   /* of a PostgreSQL source that sorts */
+    int64_t sort_memory;           /* what a writer may hold for that */
     struct overlap_report overlap; /* rows of others inside ranges that are not committed yet */
 };
 
@@ -121,6 +124,9 @@ void job_inputs_reset(struct job *job);
 /* After the layout was made or read: gives it to the inputs. */
 void job_share_layout(struct job *job);
 MUST_CHECK enum status job_columns(struct job *job, struct error *error);
+
+/* How chunks may be built; and rows brought into the order that this wants. */
+MUST_CHECK enum status job_build(struct job *job, struct error *error);
 MUST_CHECK enum status job_window(struct job *job, struct error *error);
 MUST_CHECK enum status job_layout(struct job *job, struct error *error);
 MUST_CHECK enum status job_fingerprint(struct job *job, struct error *error);

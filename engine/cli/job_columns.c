@@ -163,7 +163,7 @@ static enum status postgres_columns(struct job *job, struct error *error)
             .escape = '"',
         };
     }
-    names_reset(&columns);
+    job->mappings[0].fields = columns;
     return status;
 }
 

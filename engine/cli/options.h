@@ -20,7 +20,7 @@ enum command {
     COMMAND_HELP,
     COMMAND_VERSION
 };
-enum strategy { STRATEGY_AUTO, STRATEGY_APPEND, STRATEGY_BUILD };
+enum strategy { STRATEGY_AUTO, STRATEGY_APPEND, STRATEGY_BUILD, STRATEGY_COMPRESS };
 enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
 enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
@@ -62,6 +62,7 @@ struct options {
     enum overlap overlap; /* keep, if not given, with ON_CONFLICT_SKIP */
     enum on_conflict on_conflict;
     enum strategy strategy;
+    bool compress_after;
     enum bad_row on_bad_row;
     const char *max_rejects_text; /* as given */
     int64_t max_rejects;          /* default 1000; -1: the percentage counts */
