@@ -171,9 +171,17 @@ static enum status compress_enter(struct append_session *session, struct build *
                    session->sorted ? "on" : "off");
 }
 
+/* A chunk that is unordered and has rows outside first gets these in, and only then in order (status 11, 3, 1). */
+static enum status compress_rest(struct append_session *session, struct range cell, struct error *error)
+{
+    enum status status = compress_chunks(session, cell, "status <> 1", error);
+
+    return status == STATUS_OK ? compress_chunks(session, cell, "status & 2 <> 0", error) : status;
+}
+
 static enum status compress_publish(struct append_session *session, struct build *build, struct error *error)
 {
-    return compress_chunks(session, build->cell, "status <> 1", error);
+    return compress_rest(session, build->cell, error);
 }
 
 /* It has its indexes, and what is in it can be read. */
@@ -266,7 +274,7 @@ static enum status after_begin(struct append_session *session, struct build *bui
 
 static enum status after_publish(struct append_session *session, struct build *build, struct error *error)
 {
-    enum status status = compress_chunks(session, build->cell, "status <> 1", error);
+    enum status status = compress_rest(session, build->cell, error);
 
     return status == STATUS_OK ? build_indexes_way.publish(session, build, error) : status;
 }
