@@ -78,6 +78,8 @@ static enum status copy_begin(struct reading *reading, struct error *error)
         return status;
     sql_add(&sql, "COPY (SELECT %s FROM %s WHERE ", source->select_list, source->table->sql);
     table_add_where(&sql, source->table, piece_spec(reading->piece)->place.range);
+    if (source->order != NULL)
+        sql_add(&sql, " ORDER BY %s", source->order);
     sql_add(&sql, ") TO STDOUT (FORMAT %s)", binary ? "binary" : "csv");
     status = pg_copy_out_begin(pg, sql.text, error);
     sql_reset(&sql);

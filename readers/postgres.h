@@ -17,6 +17,7 @@ struct postgres_source {
     bool binary; /* the piece's text is a binary COPY stream: header, rows, trailer; else CSV; careful pieces always are
                   */
     const char *select_list; /* quoted columns in the order of the target's column list */
+    const char *order;       /* ORDER BY what the rows of a range come; NULL: as they come */
 };
 
 extern const struct reader_ops postgres_reader;

@@ -82,6 +82,7 @@ static void append_close(void *opened)
         return;
     pg_free(session->pg);
     packer_free(session->packer);
+    sorter_free(session->sorter);
     free(session);
 }
 
@@ -143,6 +144,10 @@ static enum status next_text(struct attempt *attempt, struct error *error)
     const struct shape *shape = append_input_of(session, attempt->piece)->shape;
     enum status status;
 
+    if (session->sorted && session->sorter != NULL) {
+        attempt->span = sorter_next(session->sorter, attempt->wired);
+        return STATUS_OK;
+    }
     if (shape != NULL || attempt->wired)
         return next_record(attempt, shape, error);
     status = piece_next(attempt->piece, &attempt->cursor, session->packer, pipeline_stats(session->pipeline),
@@ -335,7 +340,10 @@ static enum status write_plain(struct attempt *attempt, struct error *error)
     int64_t stored = 0;
     enum status status = STATUS_OK;
 
-    if (attempt->span.size > 0)
+    /* What was taken before is the first of its records. */
+    if (attempt->session->sorted && attempt->session->sorter != NULL)
+        status = next_text(attempt, error);
+    if (status == STATUS_OK && attempt->span.size > 0)
         status = copy_piece(attempt, &stored, error);
     if (status == STATUS_OK)
         status = compare_counts(attempt, stored, error);
@@ -376,6 +384,8 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
         return ledger_add_conflicts(session->pg, target->ledger, attempt->spec, 0, &result->conflicts, error);
     if (status != STATUS_OK)
         return status;
+    session->piece = attempt->piece;
+    session->first = result->first_of_range && attempt->plain;
     if (session->build != NULL)
         status = build_enter(session, error);
     /* Rows that are told apart go by savepoints, which FREEZE does not allow. */
@@ -518,6 +528,15 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
     status = attempt_piece(&attempt, result, error);
     if (status != STATUS_OK && session->unbuilt)
         status = without_build(&attempt, result, error);
+    if (status != STATUS_OK && session->sorted && session->sorter != NULL && append_is_row_error(error)) {
+        session->as_is = true;
+        build_leave(session, piece, false);
+        attempt_reset(&attempt);
+        attempt_init(&attempt, session, piece);
+        attempt.plain = true;
+        error_reset(error);
+        status = attempt_piece(&attempt, result, error);
+    }
     /* A constraint that waits for the commit speaks there; a reader that is asked for ranges, of times that it cannot
      * read. */
     if (status != STATUS_OK && (reject || attempt.wired) && attempt.plain &&
@@ -535,6 +554,7 @@ static enum status append_write(void *opened, struct piece *piece, struct write_
     if (status != STATUS_OK)
         describe_failure(&attempt, error);
     build_leave(session, piece, status == STATUS_OK);
+    session->as_is = false;
     attempt_reset(&attempt);
     return status;
 }

@@ -41,6 +41,8 @@ struct append_input {
     /* For records that are in shape: rows of binary COPY, where it has them; NULL: all go as CSV. See writers/wire.h.
      */
     const struct transcoder *transcoder;
+    bool sorted;              /* the reader gives the rows of a range in the builds' order */
+    struct sorter_spec *sort; /* how they can be brought into it; NULL: they cannot */
 };
 
 /* Shared by all writer sessions; lives as long as the pipeline. */
@@ -62,9 +64,11 @@ struct append_target {
     pthread_mutex_t mutex; /* guards made */
     struct range *made;    /* cells that exist for sure: known at start or made by us */
     size_t made_count, made_room;
-    struct builds *builds;  /* cells that are built; NULL: none */
-    bool create_partitions; /* those that are missing: writers/partitions.h */
-    bool ahead;             /* make chunks ahead: set by init, switched off when it turns out to be impossible */
+    struct builds *builds;   /* cells that are built; NULL: none */
+    bool create_partitions;  /* those that are missing: writers/partitions.h */
+    bool compress_by_policy; /* only what the table's policy would compress, too */
+    int64_t sort_bytes_max;  /* what each session may hold to sort a piece */
+    bool ahead;              /* make chunks ahead: set by init, switched off when it turns out to be impossible */
 };
 
 MUST_CHECK enum status append_target_init(struct append_target *target,

@@ -19,6 +19,12 @@ struct append_session {
     bool entered;        /* its rows go where the build wants them */
     bool freeze;         /* into a table that this very transaction has made */
     bool unbuilt;        /* that its cell could not be built is why it has failed */
+    /* For ways that want rows in order: */
+    struct piece *piece;
+    bool first; /* nothing of its range is in yet, and it goes in by one COPY */
+    bool as_is; /* it failed when it was sorted: once more, so that its bad record can be named */
+    bool sorted;
+    struct sorter *sorter; /* has the piece's rows if it is sorted here */
 };
 
 /* The input of a piece. */

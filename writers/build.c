@@ -17,7 +17,15 @@ struct builds {
     size_t count, room;
 };
 
-const struct build_way *const build_ways[] = {&build_indexes_way, &build_partition_way, &build_table_way, NULL};
+const struct build_way *const build_ways[] = {
+    &build_compress_way,
+    &build_compress_after_way,
+    &build_attach_way,
+    &build_indexes_way,
+    &build_partition_way,
+    &build_table_way,
+    NULL,
+};
 
 const struct build_way *build_way_named(const char *name)
 {
@@ -125,6 +133,11 @@ enum status builds_load(struct builds *builds, struct pg *pg, const struct ledge
     }
     free(items);
     return status;
+}
+
+const struct build_order *builds_order(const struct builds *builds)
+{
+    return &builds->plan->order;
 }
 
 size_t builds_open(struct builds *builds)
@@ -345,6 +358,8 @@ enum status build_enter(struct append_session *session, struct error *error)
     else
         status = build_ledger_hold(session, build, &there, error);
     session->entered = status == STATUS_OK && there;
+    if (session->entered && build->way->enter != NULL)
+        status = build->way->enter(session, build, error);
     return status;
 }
 
@@ -390,7 +405,9 @@ static enum status publish_claimed(struct append_session *session, struct build 
     if (status != STATUS_OK)
         error_prefix(error, "%s %s, all its rows are in, but not yet %s", table->sql,
                      range_is_rejects(build->cell) ? "as a whole" : table_range_text(table, build->cell, range),
-                     build->way->aside ? "part of the table" : "its indexes");
+                     build->way->aside        ? "part of the table"
+                     : build->way->compresses ? "compressed"
+                                              : "its indexes");
     return status;
 }
 
@@ -414,7 +431,7 @@ void build_leave(struct append_session *session, struct piece *piece, bool commi
     struct error error;
 
     session->build = NULL;
-    session->entered = session->freeze = session->unbuilt = false;
+    session->entered = session->freeze = session->unbuilt = session->sorted = false;
     if (build == NULL)
         return;
     if (whole) {

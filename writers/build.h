@@ -19,6 +19,7 @@
 
 #include "engine/pipeline.h"
 #include "writers/ledger.h"
+#include "writers/sorter.h"
 
 struct append_input;
 struct append_session;
@@ -50,6 +51,7 @@ struct build_way {
     const char *name; /* as the ledger has it; never changed */
     const char *text; /* for people */
     bool aside;       /* rows go into a table that nobody sees before it is published */
+    bool compresses;  /* into a columnstore: what --strategy compress and --compress-after ask for */
     /* Of the whole table: whether the way is one for its kind, and what is in its way then; NULL: nothing. */
     bool (*concerns)(const struct build_facts *facts);
     const char *(*refuses)(const struct build_facts *facts, const struct build_wish *wish);
@@ -61,6 +63,8 @@ struct build_way {
     /* Both in a transaction. begin sets relation, name and data; *worth false: nothing is gained, nothing was done. */
     enum status (*begin)(struct append_session *session, struct build *build, bool *worth, struct error *error);
     enum status (*publish)(struct append_session *session, struct build *build, struct error *error);
+    /* In each piece's transaction, before its rows; NULL: nothing is to be done there. */
+    enum status (*enter)(struct append_session *session, struct build *build, struct error *error);
     /* In a transaction: the job is forgotten. Leaves no table of ours and nothing without its indexes. */
     enum status (*abandon)(struct pg *pg, const struct build *build, struct error *error);
     /* Of a way that loads aside, for a build that is begun: the part of the table, quoted, that has the cell's rows of
@@ -76,13 +80,30 @@ const struct build_way *build_way_named(const char *name);
 
 enum build_rule { BUILD_RULE_AUTO, BUILD_RULE_NEVER, BUILD_RULE_ALWAYS };
 
+/* Whether chunks are to be compressed: where a policy would do it now, anyhow; directly if possible; afterwards. */
+enum build_compress { BUILD_COMPRESS_AUTO, BUILD_COMPRESS_NEVER, BUILD_COMPRESS_ALWAYS, BUILD_COMPRESS_AFTER };
+
 #define BUILD_WAYS_MAX 8
+
+/* How rows must come to be compressed as they come: by segment, within a segment by time. */
+struct build_order {
+    char *columns[SORTER_KEYS_MAX]; /* names */
+    bool integer[SORTER_KEYS_MAX];  /* else text */
+    int count;
+    bool descending;
+    bool known;
+};
+
+/* How many chunks of the window are not compressed, or not wholly, and their rows outside of columnstores. */
+MUST_CHECK enum status build_uncompressed(struct pg *pg, const struct table *table, struct range window,
+                                          int64_t *chunks, int64_t *rows, struct error *error);
 
 /* What a table allows. `why` says in a line why not the faster ones, or why none. */
 struct build_plan {
     const struct build_way *ways[BUILD_WAYS_MAX]; /* in the order of preference */
     int count;
     char *why;
+    struct build_order order;
 };
 
 /* What is to be loaded how, as far as ways depend on it. */
@@ -93,6 +114,8 @@ struct build_wish {
     bool create_partitions; /* those that are missing are made */
     const struct append_input *inputs;
     size_t input_count;
+    enum build_compress compress;
+    const char *unsorted; /* why rows cannot come in build_order; NULL: they can, or it is not known yet */
 };
 
 /* Looks at the table; STATUS_USAGE where --strategy build was asked for and no way is possible. */
@@ -118,6 +141,8 @@ MUST_CHECK enum status builds_load(struct builds *builds, struct pg *pg, const s
  */
 MUST_CHECK enum status build_defer(struct pg *pg, const struct ledger *ledger, const struct table *table, bool *begun,
                                    struct error *error);
+/* The plan's. */
+const struct build_order *builds_order(const struct builds *builds);
 
 /* How many are open now: begun and not published. */
 size_t builds_open(struct builds *builds);

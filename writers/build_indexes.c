@@ -12,8 +12,7 @@
 #include "engine/log.h"
 #include "writers/build_private.h"
 
-/* Chunks of a cell; several where there are space partitions. %1$s: names of the table, %2$s %3$s: bounds, %4$s: join.
- */
+/* Chunks of a cell; several where there are space partitions. %1$s: names of the table, %2$s: which, %3$s: join. */
 static const char chunks_sql[] =
     "WITH d AS (SELECT d.id, d.hypertable_id FROM _timescaledb_catalog.hypertable h"
     " JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = h.id"
@@ -23,33 +22,42 @@ static const char chunks_sql[] =
     " x AS (SELECT id, status, coalesce(pg_catalog.to_regclass(j->>'relid')::oid,"
     " pg_catalog.to_regclass(format('%%I.%%I', j->>'schema_name', j->>'table_name'))::oid) AS relid FROM c),"
     " chunk AS (SELECT x.status, x.relid FROM d JOIN _timescaledb_catalog.dimension_slice s ON s.dimension_id = d.id"
-    " %4$s WHERE s.range_start = %2$s AND s.range_end = %3$s)";
+    " %3$s WHERE %2$s)";
 static const char join_old[] = "JOIN _timescaledb_catalog.chunk_constraint r ON r.dimension_slice_id = s.id"
                                " JOIN x ON x.id = r.chunk_id";
 static const char join_new[] = "JOIN x ON x.id = s.chunk_id";
 
-static enum status query(struct append_session *session, struct range cell, const char *what, PGresult **result,
-                         struct error *error)
+enum status build_find_chunks(struct pg *pg, const struct table *table, const char *which, const char *what,
+                              PGresult **result, struct error *error)
 {
-    const struct table *table = session->target->table;
     struct sql names = {0}, sql = {0};
-    char lo[24], hi[24], *old = NULL;
+    char *old = NULL;
     enum status status =
-        pg_value(session->pg, "SELECT pg_catalog.to_regclass('_timescaledb_catalog.chunk_constraint')", &old, error);
+        pg_value(pg, "SELECT pg_catalog.to_regclass('_timescaledb_catalog.chunk_constraint')", &old, error);
 
     if (status != STATUS_OK)
         return status;
     sql_add_literal(&names, table->schema);
     sql_add(&names, ", ");
     sql_add_literal(&names, table->name);
-    snprintf(lo, sizeof lo, "'%" PRId64 "'", cell.lo);
-    snprintf(hi, sizeof hi, "'%" PRId64 "'", cell.hi);
-    sql_add(&sql, chunks_sql, names.text, lo, hi, old != NULL ? join_old : join_new);
+    sql_add(&sql, chunks_sql, names.text, which, old != NULL ? join_old : join_new);
     sql_add(&sql, "%s", what);
-    status = pg_run(session->pg, sql.text, result, error);
+    status = pg_run(pg, sql.text, result, error);
     sql_reset(&sql);
     sql_reset(&names);
     free(old);
+    return status;
+}
+
+enum status build_query_chunks(struct append_session *session, struct range cell, const char *what, PGresult **result,
+                               struct error *error)
+{
+    struct sql which = {0};
+    enum status status;
+
+    sql_add(&which, "s.range_start = '%" PRId64 "' AND s.range_end = '%" PRId64 "'", cell.lo, cell.hi);
+    status = build_find_chunks(session->pg, session->target->table, which.text, what, result, error);
+    sql_reset(&which);
     return status;
 }
 
@@ -57,11 +65,12 @@ static enum status query(struct append_session *session, struct range cell, cons
 static enum status indexes_suits(struct append_session *session, struct range cell, bool *suits, struct error *error)
 {
     PGresult *result = NULL;
-    enum status status = query(session, cell,
-                               " SELECT coalesce(bool_and(chunk.status = 0 AND pg_catalog.pg_relation_size(relid) = 0"
-                               " AND pg_catalog.has_schema_privilege(k.relnamespace, 'CREATE')), false) FROM chunk"
-                               " JOIN pg_catalog.pg_class k ON k.oid = relid",
-                               &result, error);
+    enum status status =
+        build_query_chunks(session, cell,
+                           " SELECT coalesce(bool_and(chunk.status = 0 AND pg_catalog.pg_relation_size(relid) = 0"
+                           " AND pg_catalog.has_schema_privilege(k.relnamespace, 'CREATE')), false) FROM chunk"
+                           " JOIN pg_catalog.pg_class k ON k.oid = relid",
+                           &result, error);
 
     if (status == STATUS_OK)
         *suits = PQgetvalue(result, 0, 0)[0] == 't';
@@ -69,11 +78,25 @@ static enum status indexes_suits(struct append_session *session, struct range ce
     return status;
 }
 
-static enum status indexes_begin(struct append_session *session, struct build *build, bool *worth, struct error *error)
+/* Nobody may make or drop an index between the look and the drop. Writers and readers wait until the commit. */
+enum status build_lock_chunks(struct append_session *session, struct range cell, struct error *error)
 {
     PGresult *result = NULL;
     enum status status =
-        query(session, build->cell, " SELECT array_agg(relid ORDER BY relid)::text FROM chunk", &result, error);
+        build_query_chunks(session, cell, " SELECT relid::regclass::text FROM chunk ORDER BY relid", &result, error);
+
+    for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++)
+        status =
+            pg_runf(session->pg, NULL, error, "LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE", PQgetvalue(result, i, 0));
+    PQclear(result);
+    return status;
+}
+
+static enum status indexes_begin(struct append_session *session, struct build *build, bool *worth, struct error *error)
+{
+    PGresult *result = NULL;
+    enum status status = build_query_chunks(session, build->cell,
+                                            " SELECT array_agg(relid ORDER BY relid)::text FROM chunk", &result, error);
 
     if (status == STATUS_OK && !PQgetisnull(result, 0, 0))
         status = build_drop_indexes(session->pg, PQgetvalue(result, 0, 0), &build->data, error);

@@ -24,13 +24,25 @@ struct build_facts {
     int64_t indexes;        /* neither unique nor a constraint's */
     int64_t unique_indexes; /* or of exclusion constraints */
     int64_t foreign_keys, triggers;
+    int64_t insert_triggers;                  /* of those, the ones that see or follow an INSERT */
     int timescaledb_major, timescaledb_minor; /* 0: not there */
     bool identity_missing;                    /* an identity column that is not loaded */
     struct partition_survey partitions;
+    /* Of a hypertable: */
+    bool own; /* its owner is the role itself, or the role may do all */
+    bool heap, continuous_aggregates, tablespaces, chunk_skipping;
+    bool columnstore;     /* compression is enabled */
+    bool compress_policy; /* there is one that goes by the age of rows */
+    bool direct_compress; /* the server knows the setting */
+    int64_t checks;       /* CHECK, and NOT NULL but for the time */
+    int64_t generated;
+    struct build_order order; /* not known: the server has the choice, or it cannot be told from texts */
 };
 
 /* Whether TimescaleDB is of this version or later. */
 bool build_since(const struct build_facts *facts, int major, int minor);
+bool build_since_patch(const struct build_facts *facts, int major, int minor, int patch);
+bool build_table_since(const struct table *table, int major, int minor, int patch);
 
 /* --- build_statements.c --- */
 
@@ -45,6 +57,26 @@ MUST_CHECK enum status build_make_indexes(struct pg *pg, const struct build *bui
 
 /* --- the ways --- */
 extern const struct build_way build_indexes_way, build_partition_way, build_table_way;
+extern const struct build_way build_attach_way, build_compress_way, build_compress_after_way;
+
+/*
+ * The chunks of a cell, as `chunk` with the columns status and relid, in a query that goes on with `what`; several
+ * where there are space partitions.
+ */
+MUST_CHECK enum status build_query_chunks(struct append_session *session, struct range cell, const char *what,
+                                          PGresult **result, struct error *error);
+
+/* The same for chunks of which `which` is true, by the row `s` of dimension_slice. */
+MUST_CHECK enum status build_find_chunks(struct pg *pg, const struct table *table, const char *which, const char *what,
+                                         PGresult **result, struct error *error);
+
+/* Locks the chunks of a cell against everybody, or fails soon. */
+MUST_CHECK enum status build_lock_chunks(struct append_session *session, struct range cell, struct error *error);
+
+/* --- build_columnstore.c: what there is to know of a hypertable's columnstore --- */
+MUST_CHECK enum status build_read_columnstore(struct pg *pg, const struct table *table, struct build_facts *facts,
+                                              struct error *error);
+void build_order_reset(struct build_order *order);
 
 MUST_CHECK enum status partition_survey(struct pg *pg, const struct table *table, struct partition_survey *survey,
                                         struct error *error);

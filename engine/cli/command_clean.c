@@ -60,8 +60,9 @@ static enum status clean_table(const struct options *options, struct pg *pg, str
                (long long)cleaning.builds_aside, cleaning.builds_aside == 1 ? "" : "s", table.sql);
     cleaning.builds -= cleaning.builds_aside;
     if (status == STATUS_OK && cleaning.builds > 0)
-        printf("%lld chunk%s that such a job was building %s complete again\n", (long long)cleaning.builds,
-               cleaning.builds == 1 ? "" : "s", cleaning.builds == 1 ? "is" : "are");
+        printf("%lld chunk%s that such a job was building %s complete again, or gone where it was no part of the table "
+               "yet\n",
+               (long long)cleaning.builds, cleaning.builds == 1 ? "" : "s", cleaning.builds == 1 ? "is" : "are");
     rejects = (long long)cleaning.rejects;
     if (status == STATUS_OK && rejects > 0 && cleaning.kept == 0)
         printf("with them went %lld rejected row%s that %s never replayed\n", rejects, rejects == 1 ? "" : "s",

@@ -172,7 +172,11 @@ static void print_strategy(const struct job *job)
         return;
     }
     for (int i = 0; i < build->count; i++)
-        printf("%s %s\n", i == 0 ? "strategy  build:" : "          or:", build->ways[i]->text);
+        printf("%s %s\n",
+               i > 0                        ? "          or:"
+               : build->ways[i]->compresses ? "strategy  compress:"
+                                            : "strategy  build:",
+               build->ways[i]->text);
     for (size_t i = 0; i < job->task_count; i++)
         fit += table_cell_is_empty(&job->table, job->tasks[i].place.cell);
     if (job->kind != SOURCE_STREAM)

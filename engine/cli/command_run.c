@@ -387,6 +387,25 @@ static enum status run_judge_rejects(struct run *run, struct error *error)
         (long long)rejects, (long long)seen, run->job.options->max_rejects_text);
 }
 
+/* What stays out of the columnstore where all was to get into it: rows of chunks that had some, or that came late. */
+static enum status run_tell_uncompressed(struct run *run, struct error *error)
+{
+    struct job *job = &run->job;
+    int64_t chunks = 0, rows = 0;
+    char count[NUMBER_TEXT_MAX];
+    enum status status;
+
+    if (job->build.count == 0 || !job->build.ways[0]->compresses || job->options->strategy == STRATEGY_AUTO)
+        return STATUS_OK;
+    status = build_uncompressed(job->target, &job->table, job->window, &chunks, &rows, error);
+    if (status == STATUS_OK && rows > 0)
+        log_line(LOG_WARNING, "%s rows in %lld chunk%s of %s are not compressed", count_format(rows, count),
+                 (long long)chunks, chunks == 1 ? "" : "s", job->table.sql);
+    else if (status == STATUS_OK)
+        log_line(LOG_NOTICE, "all chunks of %s in the window are compressed", job->table.sql);
+    return status;
+}
+
 /* Writes into the ledger that the job is complete, through restarts of the server. Only for a run that ended well. */
 static enum status run_finish(struct run *run, struct error *error)
 {
@@ -406,6 +425,8 @@ static enum status run_finish(struct run *run, struct error *error)
             status = job_empty_gaps(&run->job, error);
         if (status == STATUS_OK)
             status = ledger_finish(target, &run->job.ledger, error);
+        if (status == STATUS_OK)
+            status = run_tell_uncompressed(run, error);
         if (status != STATUS_TRANSIENT || (pause_ms = retry_next(&retry)) < 0)
             return status;
         if (stop_wait(run->stop, pause_ms, STOP_DRAIN))
@@ -491,8 +512,9 @@ static void run_tell_builds(const struct run *run, enum status status)
                  open, open == 1 ? "" : "s", run->job.table.sql, open == 1 ? "it" : "them");
     else if (open > 0 && status != STATUS_OK)
         log_line(LOG_WARNING,
-                 "%zu chunk%s of %s %s without %s until the job is resumed (or forgotten by hyperfill clean)", open,
-                 open == 1 ? "" : "s", run->job.table.sql, open == 1 ? "stays" : "stay",
+                 "%zu chunk%s of %s %s without %s, not attached or not compressed, until the job is resumed (or"
+                 " forgotten by hyperfill clean)",
+                 open, open == 1 ? "" : "s", run->job.table.sql, open == 1 ? "stays" : "stay",
                  open == 1 ? "its indexes" : "their indexes");
 }
 
@@ -526,6 +548,8 @@ static enum status run_load(struct run *run, struct error *error)
         .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
         .inputs = job->inputs,
         .input_count = job->input_count,
+        .compress_by_policy = job->options->strategy == STRATEGY_AUTO,
+        .sort_bytes_max = job->sort_memory,
     };
     job_rejects_target(job, &run->rejects, &run->append);
     status = append_target_init(&run->append, error);

@@ -24,7 +24,7 @@ static const char *const order_choices[] = {"newest", "oldest", NULL};
 static const char *const overlap_choices[] = {"error", "replace", "keep", NULL};
 static const char *const bad_row_choices[] = {"stop", "reject", NULL};
 static const char *const on_conflict_choices[] = {"error", "skip", NULL};
-static const char *const strategy_choices[] = {"auto", "append", "build", NULL};
+static const char *const strategy_choices[] = {"auto", "append", "build", "compress", NULL};
 static const char *const dialect_choices[] = {"server", "sniff", NULL};
 static const char *const wire_choices[] = {"auto", "csv", "binary", NULL};
 static const char *const verify_choices[] = {"before", "after", NULL};
@@ -61,11 +61,15 @@ const struct option_entry option_table[] = {
              "counts it, and without --overlap means --overlap keep", .default_text = "error"},
     {"strategy", "HOW", JOB, 0, GROUP_JOB, OPTION_CHOICE, AT(strategy), .choices = strategy_choices,
      .help = "how rows get into chunks: append copies them into the table as it is; build loads chunks that are new or "
-             "empty without their indexes and makes these when the rows are in; auto builds where that is possible "
+             "empty without their indexes and makes these when the rows are in; compress compresses rows of such chunks "
+             "as they come, where the table has a columnstore and nothing is against it, and chunks afterwards "
+             "otherwise; auto builds where that is possible, and compresses what the table's own policy would compress "
              "(plan says where, and why not)", .default_text = "auto"},
     {"defer-indexes", NULL, JOB, 0, GROUP_JOB, OPTION_ON, AT(defer_indexes),
      .help = "where no chunk can be built alone (a plain table, TimescaleDB before 2.22): drop the indexes of the whole "
              "table, but unique ones, and make them again when all rows are in; until then queries go without"},
+    {"compress-after", NULL, JOB, 0, GROUP_JOB, OPTION_ON, AT(compress_after),
+     .help = "compress each chunk once its rows are in, never as they come"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint"},
     {"ledger-schema", "NAME", JOB | CLEAN, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),

@@ -156,38 +156,6 @@ static enum source_kind source_kind(const struct options *options)
     return pg_is_conninfo(options->source) && options->sources.count == 1 ? SOURCE_POSTGRES : SOURCE_STREAM;
 }
 
-static enum status job_probe_build(struct job *job, struct error *error)
-{
-    static const enum build_rule rules[] = {
-        [STRATEGY_AUTO] = BUILD_RULE_AUTO,
-        [STRATEGY_APPEND] = BUILD_RULE_NEVER,
-        [STRATEGY_BUILD] = BUILD_RULE_ALWAYS,
-    };
-    struct build_wish wish = {
-        .rule = rules[job->options->strategy],
-        .reject = job->options->on_bad_row == BAD_ROW_REJECT,
-        .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
-        .create_partitions = job->options->create_partitions,
-        .inputs = job->inputs,
-        .input_count = job->input_count,
-    };
-
-    enum status status = build_probe(job->target, &job->table, &wish, &job->build, error);
-
-    if (status != STATUS_OK || !job->options->defer_indexes)
-        return status;
-    if (job->table.kind == TABLE_PARTITIONED)
-        return error_set(error, STATUS_USAGE,
-                         "--defer-indexes is not for partitioned tables, whose partitions can be"
-                         " built one by one: --strategy build");
-    if (job->build.count > 0)
-        return error_set(error, STATUS_USAGE,
-                         "--defer-indexes is not needed for %s: its chunks can be built one by one, so that no other"
-                         " chunk is without indexes",
-                         job->table.sql);
-    return STATUS_OK;
-}
-
 enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error)
 {
     enum status status;
@@ -221,7 +189,7 @@ enum status job_open(struct job *job, const struct options *options, struct stop
     if (status == STATUS_OK)
         status = job_columns(job, error);
     if (status == STATUS_OK)
-        status = job_probe_build(job, error);
+        status = job_build(job, error);
     if (status == STATUS_OK)
         status = job_wire(job, error);
     if (status == STATUS_OK)
@@ -249,6 +217,8 @@ void job_close(struct job *job)
     free(job->timezone_setting);
     layout_free(job->layout);
     build_plan_reset(&job->build);
+    free(job->sorts);
+    free(job->order);
     ledger_reset(&job->ledger);
     table_reset(&job->table);
     table_reset(&job->source_table);
@@ -415,7 +385,7 @@ static int64_t decompression_memory(const struct job *job)
 
 int64_t job_build_rows_min(const struct job *job)
 {
-    return job->options->strategy == STRATEGY_BUILD ? 0 : BUILD_ROWS_MIN;
+    return job->options->strategy == STRATEGY_AUTO && !job->options->compress_after ? BUILD_ROWS_MIN : 0;
 }
 
 int64_t job_block_memory(const struct job *job)
@@ -426,6 +396,7 @@ int64_t job_block_memory(const struct job *job)
     /* A stream's input buffer may grow to a quarter for a long record; usually it stays at a few MiB. */
     if (job->kind == SOURCE_STREAM)
         left -= ((INT64_C(3) + readers) << 20) + decompression_memory(job);
+    left -= job->sort_memory * job->options->jobs;
     if (job->options->spill_dir != NULL)
         left -= job->options->jobs * MEMORY_PER_SPILL_READER;
     return left > job->options->memory_bytes / 2 ? left : job->options->memory_bytes / 2;

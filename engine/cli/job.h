@@ -85,6 +85,9 @@ struct job {
     struct stream_sample sample;   /* of all inputs together */
     double depth;                  /* how many inputs have rows of the same time, on the average; 0: unknown */
     struct build_plan build;       /* how chunks may be built */
+    struct sorter_spec *sorts;     /* of each input that is sorted by the writers */
+    char *order;                   /* of a PostgreSQL source that sorts */
+    int64_t sort_memory;           /* what a writer may hold for that */
     struct overlap_report overlap; /* rows of others inside ranges that are not committed yet */
 };
 
@@ -132,6 +135,9 @@ void job_share_layout(struct job *job);
 MUST_CHECK enum status job_columns(struct job *job, struct error *error);
 /* After job_columns: which inputs are transcoded. STATUS_USAGE if --wire binary is impossible. */
 MUST_CHECK enum status job_wire(struct job *job, struct error *error);
+
+/* How chunks may be built; and rows brought into the order that this wants. */
+MUST_CHECK enum status job_build(struct job *job, struct error *error);
 MUST_CHECK enum status job_window(struct job *job, struct error *error);
 MUST_CHECK enum status job_layout(struct job *job, struct error *error);
 MUST_CHECK enum status job_fingerprint(struct job *job, struct error *error);

@@ -564,6 +564,8 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
     conflict_finish(&parser);
     if (options->spill_max > 0 && options->spill_dir == NULL)
         return error_set(error, STATUS_USAGE, "--spill-max needs --spill-dir");
+    if (options->compress_after && options->strategy == STRATEGY_APPEND)
+        return error_set(error, STATUS_USAGE, "--compress-after does not go with --strategy append");
     if (rejects_finish(options, error) != STATUS_OK || bench_finish(&parser) != STATUS_OK)
         return error->status;
     return dialect_finish(&parser);

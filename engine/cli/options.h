@@ -21,7 +21,7 @@ enum command {
     COMMAND_HELP,
     COMMAND_VERSION
 };
-enum strategy { STRATEGY_AUTO, STRATEGY_APPEND, STRATEGY_BUILD };
+enum strategy { STRATEGY_AUTO, STRATEGY_APPEND, STRATEGY_BUILD, STRATEGY_COMPRESS };
 enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
 enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
@@ -75,6 +75,7 @@ struct options {
     bool defer_indexes;
     enum wire_mode wire;
     bool create_partitions;
+    bool compress_after;
     enum bad_row on_bad_row;
     const char *max_rejects_text; /* as given */
     int64_t max_rejects;          /* default 1000; -1: the percentage counts */

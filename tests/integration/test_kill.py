@@ -116,7 +116,7 @@ class Backfill:
             time.sleep(0.001)
 
 
-def make_backfill(hyperfill, servers, source_kind, target_kind, target_shape=True, rows=TOTAL_ROWS):
+def make_backfill(hyperfill, servers, source_kind, target_kind, target_shape=True, rows=TOTAL_ROWS, kind=Backfill):
     source = servers["pg15"].create_database()
     create_cpu(source, hypertable=False)
     fill_cpu(source, rows, hosts=HOSTS, seed=SEED % 1000)
@@ -131,7 +131,7 @@ def make_backfill(hyperfill, servers, source_kind, target_kind, target_shape=Tru
     elif source_kind == "postgres":
         # Small commits, so that a run which is killed early has made some progress all the same.
         arguments += ["--range-interval", "20m"]
-    return Backfill(hyperfill, source, arguments, target)
+    return kind(hyperfill, source, arguments, target)
 
 
 def source_arguments(hyperfill, source, kind):

@@ -151,6 +151,13 @@ static void test_other_values(void **state)
     assert_int_equal(options.overlap, OVERLAP_ERROR);
     assert_fine("plan", JOB, "--overlap", "replace", "--on-conflict=skip");
     assert_int_equal(options.overlap, OVERLAP_REPLACE);
+    assert_fine("run", JOB, "--strategy", "compress");
+    assert_int_equal(options.strategy, STRATEGY_COMPRESS);
+    assert_false(options.compress_after);
+    assert_fine("run", JOB, "--compress-after", "--strategy", "build");
+    assert_true(options.compress_after);
+    assert_refused("--compress-after does not go with --strategy append", "run", JOB, "--compress-after", "--strategy",
+                   "append");
 }
 
 static void test_wire(void **state)
