@@ -80,14 +80,16 @@ enum status build_query_chunks(struct append_session *session, struct range cell
     return status;
 }
 
-/* Empty means without a block: what was deleted may still be seen by somebody. */
+/* Empty means without a block: what was deleted may still be seen by somebody. A chunk's index is made in its schema,
+ * which takes a privilege there that a table's owner need not have. */
 static enum status indexes_suits(struct append_session *session, struct range cell, bool *suits, struct error *error)
 {
     PGresult *result = NULL;
     enum status status =
         build_query_chunks(session, cell,
-                           " SELECT coalesce(bool_and(chunk.status = 0 AND pg_catalog.pg_relation_size(relid) = 0),"
-                           " false) FROM chunk",
+                           " SELECT coalesce(bool_and(chunk.status = 0 AND pg_catalog.pg_relation_size(relid) = 0"
+                           " AND pg_catalog.has_schema_privilege(k.relnamespace, 'CREATE')), false) FROM chunk"
+                           " JOIN pg_catalog.pg_class k ON k.oid = relid",
                            &result, error);
 
     if (status == STATUS_OK)
