@@ -1,8 +1,7 @@
 /*
- * The ways into a columnstore, for hypertables of the community edition that have one.
- *
- * `compress`: direct compress. The empty chunk is compressed first, which fixes its settings, keeps others from taking
- * it for empty, and spares the writers of its pieces waiting for each other. Then each COPY makes batches of its rows.
+ * The way `compress`: direct compress, for hypertables of the community edition that have a columnstore. The empty
+ * chunk is compressed first, which fixes its settings, keeps others from taking it for empty, and spares the writers of
+ * its pieces waiting for each other. Then each COPY makes batches of its rows.
  *
  *     begin: lock, compress_chunk (empty)     pieces: SET LOCAL …direct_compress…; COPY     publish: see below
  *
@@ -12,9 +11,6 @@
  * chunk as unordered; publishing compresses such a chunk, or one with rows outside of the columnstore, once more, and
  * has nothing to do for others. So whatever the server makes of the settings, which it may ignore with a mere warning,
  * chunks end up the same.
- *
- * `compress-after`: the chunk is loaded in the way `indexes` if it is empty, else as it is, and is compressed when its
- * rows are in; indexes are made again behind that, when there is nothing left to index.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -22,8 +18,8 @@
 
 #include "writers/build_private.h"
 
-static enum status ask_chunks(struct append_session *session, struct range cell, const char *what, bool *answer,
-                              struct error *error)
+enum status build_ask_chunks(struct append_session *session, struct range cell, const char *what, bool *answer,
+                             struct error *error)
 {
     PGresult *result = NULL;
     enum status status = build_query_chunks(session, cell, what, &result, error);
@@ -35,10 +31,11 @@ static enum status ask_chunks(struct append_session *session, struct range cell,
 
 static enum status all_empty(struct append_session *session, struct range cell, bool *empty, struct error *error)
 {
-    return ask_chunks(session, cell,
-                      " SELECT coalesce(bool_and(chunk.status = 0 AND pg_catalog.pg_relation_size(relid) = 0), false)"
-                      " FROM chunk",
-                      empty, error);
+    return build_ask_chunks(
+        session, cell,
+        " SELECT coalesce(bool_and(chunk.status = 0 AND pg_catalog.pg_relation_size(relid) = 0), false)"
+        " FROM chunk",
+        empty, error);
 }
 
 /* Whether the table's policy would compress the cell now. */
@@ -90,7 +87,7 @@ static enum status check_order(struct append_session *session, struct range cell
             "]::text[] AND s.orderby_desc = ARRAY[%s]), false) FROM chunk"
             " LEFT JOIN _timescaledb_catalog.compression_settings s ON s.relid = chunk.relid",
             order->descending ? "true" : "false");
-    status = ask_chunks(session, cell, sql.text, same, error);
+    status = build_ask_chunks(session, cell, sql.text, same, error);
     sql_reset(&sql);
     return status;
 }
@@ -172,7 +169,7 @@ static enum status compress_enter(struct append_session *session, struct build *
 }
 
 /* A chunk that is unordered and has rows outside first gets these in, and only then in order (status 11, 3, 1). */
-static enum status compress_rest(struct append_session *session, struct range cell, struct error *error)
+enum status build_compress_rest(struct append_session *session, struct range cell, struct error *error)
 {
     enum status status = compress_chunks(session, cell, "status <> 1", error);
 
@@ -181,7 +178,7 @@ static enum status compress_rest(struct append_session *session, struct range ce
 
 static enum status compress_publish(struct append_session *session, struct build *build, struct error *error)
 {
-    return compress_rest(session, build->cell, error);
+    return build_compress_rest(session, build->cell, error);
 }
 
 /* It has its indexes, and what is in it can be read. */
@@ -198,8 +195,7 @@ static bool compress_concerns(const struct build_facts *facts)
     return facts->table->kind == TABLE_HYPERTABLE;
 }
 
-/* What both need. */
-static const char *refuse_columnstore(const struct build_facts *facts)
+const char *build_refuse_columnstore(const struct build_facts *facts)
 {
     if (!facts->table->community)
         return "only TimescaleDB's community edition has a columnstore";
@@ -226,7 +222,7 @@ static const char *refuse_direct(const struct build_facts *facts)
 
 static const char *compress_refuses(const struct build_facts *facts, const struct build_wish *wish)
 {
-    const char *refusal = refuse_columnstore(facts);
+    const char *refusal = build_refuse_columnstore(facts);
 
     if (refusal == NULL)
         refusal = refuse_direct(facts);
@@ -252,52 +248,4 @@ const struct build_way build_compress_way = {
     .enter = compress_enter,
     .publish = compress_publish,
     .abandon = compress_abandon,
-};
-
-static enum status after_suits(struct append_session *session, struct range cell, bool *suits, struct error *error)
-{
-    return ask_chunks(session, cell, " SELECT count(*) > 0 FROM chunk", suits, error);
-}
-
-static enum status after_begin(struct append_session *session, struct build *build, bool *worth, struct error *error)
-{
-    bool bare = build_table_since(session->target->table, 2, 22, 0);
-    enum status status = STATUS_OK;
-
-    if (bare)
-        status = build_indexes_way.suits(session, build->cell, &bare, error);
-    if (status == STATUS_OK && bare)
-        status = build_indexes_way.begin(session, build, worth, error);
-    *worth = status == STATUS_OK;
-    return status;
-}
-
-static enum status after_publish(struct append_session *session, struct build *build, struct error *error)
-{
-    enum status status = compress_rest(session, build->cell, error);
-
-    return status == STATUS_OK ? build_indexes_way.publish(session, build, error) : status;
-}
-
-static enum status after_abandon(struct pg *pg, const struct build *build, struct error *error)
-{
-    return build_indexes_way.abandon(pg, build, error);
-}
-
-static const char *after_refuses(const struct build_facts *facts, const struct build_wish *wish)
-{
-    (void)wish;
-    return refuse_columnstore(facts);
-}
-
-const struct build_way build_compress_after_way = {
-    .name = "compress-after",
-    .text = "chunks are compressed once their rows are in",
-    .compresses = true,
-    .concerns = compress_concerns,
-    .refuses = after_refuses,
-    .suits = after_suits,
-    .begin = after_begin,
-    .publish = after_publish,
-    .abandon = after_abandon,
 };

@@ -61,7 +61,8 @@ enum status build_query_chunks(struct append_session *session, struct range cell
     return status;
 }
 
-/* Empty means without a block: what was deleted may still be seen by somebody. */
+/* Empty means without a block: what was deleted may still be seen by somebody. A chunk's index is made in its schema,
+ * which takes a privilege there that a table's owner need not have. */
 static enum status indexes_suits(struct append_session *session, struct range cell, bool *suits, struct error *error)
 {
     PGresult *result = NULL;

@@ -73,6 +73,18 @@ MUST_CHECK enum status build_find_chunks(struct pg *pg, const struct table *tabl
 /* Locks the chunks of a cell against everybody, or fails soon. */
 MUST_CHECK enum status build_lock_chunks(struct append_session *session, struct range cell, struct error *error);
 
+/* --- build_compress.c --- */
+
+/* The answer to a question about the chunks of a cell: one row, one boolean. */
+MUST_CHECK enum status build_ask_chunks(struct append_session *session, struct range cell, const char *what,
+                                        bool *answer, struct error *error);
+
+/* Compresses what is not, or not wholly, or not in order. */
+MUST_CHECK enum status build_compress_rest(struct append_session *session, struct range cell, struct error *error);
+
+/* What each way into a columnstore needs. */
+const char *build_refuse_columnstore(const struct build_facts *facts);
+
 /* --- build_columnstore.c: what there is to know of a hypertable's columnstore --- */
 MUST_CHECK enum status build_read_columnstore(struct pg *pg, const struct table *table, struct build_facts *facts,
                                               struct error *error);

@@ -137,6 +137,10 @@ def test_chunk_made_meanwhile(hyperfill, source, community, step):
     assert community.value("SELECT count(*) FROM cpu WHERE hostname = 'live'") == 1
     assert community.fingerprint("cpu", where="hostname <> 'live'") == source.fingerprint("cpu")
     assert open_builds(community) == 0 and strays(community) == []
+    # The one chunk is the application's, the others are ours.
+    assert community.rows("SELECT bool_and(attislocal), c = (SELECT tableoid FROM cpu WHERE hostname = 'live') FROM pg_attribute"
+                          " JOIN show_chunks('cpu') c ON attrelid = c AND attnum > 0 GROUP BY c ORDER BY c") \
+        .count((False, True)) == 1
 
 
 def test_a_key_twice(hyperfill, source, community):

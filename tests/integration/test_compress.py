@@ -202,6 +202,20 @@ def test_auto_goes_by_the_policy(hyperfill, source, community):
                           " WHERE hypertable_name = 'cpu' ORDER BY 1 DESC", [edge]) == [(True, True), (False, False), (False, False)]
 
 
+@pytest.mark.parametrize("more", [[], ["--compress-after"]], ids=["direct", "after"])
+def test_by_the_owner_alone(hyperfill, source, community, more):
+    if community.value("SELECT to_regrole('hyperfill_owner')") is None:
+        community.execute("CREATE ROLE hyperfill_owner LOGIN")
+    create_cpu(community)
+    columnstore(community)
+    community.execute(f"ALTER TABLE cpu OWNER TO hyperfill_owner; REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+                      f" GRANT CREATE ON DATABASE {community.name} TO hyperfill_owner")
+    hyperfill.run("run", "--source", source.conninfo, "--target", community.conninfo + " user=hyperfill_owner", "--table", "cpu",
+                  "--until", UNTIL, "--strategy", "compress", *more, check=0)
+    assert community.fingerprint("cpu") == source.fingerprint("cpu")
+    assert [status for status, _ in community.rows(STATUS)] == [1]
+
+
 def test_bad_rows(hyperfill, source, community):
     rows = [[str(START + datetime.timedelta(seconds=n // 10)), n % 10, f"h{n % 10}", 1.5] for n in range(20_000)]
     for number in range(500, len(rows), 5_000):
