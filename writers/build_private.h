@@ -52,7 +52,7 @@ bool build_table_since(const struct table *table, int major, int minor, int patc
  */
 MUST_CHECK enum status build_drop_indexes(struct pg *pg, const char *oids, char **statements, struct error *error);
 
-/* Makes them again by build->data; a table that was dropped meanwhile needs none. */
+/* Makes them again by build->data, NULL: there are none; a table that was dropped meanwhile needs none. */
 MUST_CHECK enum status build_make_indexes(struct pg *pg, const struct build *build, struct error *error);
 
 /* --- the ways --- */

@@ -78,6 +78,8 @@ enum status build_make_indexes(struct pg *pg, const struct build *build, struct 
     struct sql sql = {0};
     enum status status;
 
+    if (build->data == NULL)
+        return STATUS_OK;
     sql_add(&sql, "SELECT e->>1 FROM json_array_elements(");
     sql_add_literal(&sql, build->data);
     sql_add(&sql, "::json) e WHERE pg_catalog.to_regclass(e->>0) IS NOT NULL");
