@@ -116,7 +116,9 @@ run_all() {
     build_or_exit
     # The harness tests itself in the last stage; it has nothing to do with how the program was built.
     # Nor do memory errors of ours depend on the server much: one target for each test, another one in each run.
-    sanitized_build address,undefined --ignore tests/integration/test_harness.py --one-target
+    # A quarter of the random files shows what memory does with them; all of them are compared with the server below.
+    HYPERFILL_TEST_COUNT=${HYPERFILL_TEST_COUNT:-2500} \
+        sanitized_build address,undefined --ignore tests/integration/test_harness.py --one-target
     sanitized_build thread --ignore tests/integration/test_harness.py -m pipeline
     heading "so far"
     summarize
