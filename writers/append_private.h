@@ -1,7 +1,7 @@
 /*
  * Between the files of strategy `append`: append.c (the transaction of a piece), ahead.c (its chunk before it),
  * careful.c (its rows one by one where needed), locate.c (the record that the server disliked), staging.c (another way
- * for its rows), build.c (a cell without its indexes until it is full).
+ * for its rows), partitions.c (its partition before it), build.c (a cell without its indexes until it is full).
  */
 #pragma once
 
