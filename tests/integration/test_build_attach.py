@@ -1,6 +1,7 @@
 """Strategy build in the way `attach`: tables that become chunks of the community edition, whole or not at all."""
 
 import datetime
+import os
 import threading
 import time
 
@@ -101,19 +102,24 @@ def strays(database):
     return database.rows("SELECT relname FROM pg_class WHERE relname LIKE 'hyperfill\\_%'")
 
 
-def test_by_the_owner_alone(hyperfill, source, community):
-    """Owner of the table, who may make nothing in public and nothing among the chunks."""
-    name = community.value("SELECT current_database()")
-    if community.value("SELECT to_regrole('hyperfill_owner')") is None:
-        community.execute("CREATE ROLE hyperfill_owner LOGIN")
+@pytest.fixture
+def owner(community):
+    """A role that may make nothing in public and nothing among the chunks."""
+    name = f"owner_{os.getpid()}"
+    community.execute(f"CREATE ROLE {name} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
+                      f" GRANT CREATE ON DATABASE {community.name} TO {name}")
+    yield name
+    community.execute(f"REASSIGN OWNED BY {name} TO CURRENT_USER; DROP OWNED BY {name}; DROP ROLE {name}")
+
+
+def test_by_the_owner_alone(hyperfill, source, community, owner):
     create_cpu(community, chunk="2 hours")
-    community.execute(f"ALTER TABLE cpu OWNER TO hyperfill_owner; REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
-                      f" GRANT CREATE ON DATABASE {name} TO hyperfill_owner; GRANT SELECT ON cpu TO pg_monitor")
-    hyperfill.run("run", "--source", source.conninfo, "--target", community.conninfo + " user=hyperfill_owner", "--table", "cpu",
+    community.execute(f"ALTER TABLE cpu OWNER TO {owner}; GRANT SELECT ON cpu TO pg_monitor")
+    hyperfill.run("run", "--source", source.conninfo, "--target", community.conninfo + f" user={owner}", "--table", "cpu",
                   "--until", UNTIL, "--strategy", "build")
     assert community.fingerprint("cpu") == source.fingerprint("cpu")
     assert community.rows("SELECT DISTINCT relowner::regrole::text, relacl::text LIKE '%pg_monitor=r%' FROM pg_class"
-                          " JOIN show_chunks('cpu') c ON c = pg_class.oid") == [("hyperfill_owner", True)]
+                          " JOIN show_chunks('cpu') c ON c = pg_class.oid") == [(owner, True)]
     assert strays(community) == []
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness import START, Database, create_cpu, fill_cpu
 from test_build import UNTIL, USAGE, open_builds
-from test_build_attach import Staged, shape, strays
+from test_build_attach import Staged, owner, shape, strays  # noqa: F401 (a fixture)
 from test_kill import SEED, SOURCES, make_backfill
 
 COLUMNSTORE = "ALTER TABLE cpu SET (timescaledb.compress, timescaledb.compress_segmentby = '{}'{})"
@@ -203,14 +203,11 @@ def test_auto_goes_by_the_policy(hyperfill, source, community):
 
 
 @pytest.mark.parametrize("more", [[], ["--compress-after"]], ids=["direct", "after"])
-def test_by_the_owner_alone(hyperfill, source, community, more):
-    if community.value("SELECT to_regrole('hyperfill_owner')") is None:
-        community.execute("CREATE ROLE hyperfill_owner LOGIN")
+def test_by_the_owner_alone(hyperfill, source, community, owner, more):
     create_cpu(community)
     columnstore(community)
-    community.execute(f"ALTER TABLE cpu OWNER TO hyperfill_owner; REVOKE CREATE ON SCHEMA public FROM PUBLIC;"
-                      f" GRANT CREATE ON DATABASE {community.name} TO hyperfill_owner")
-    hyperfill.run("run", "--source", source.conninfo, "--target", community.conninfo + " user=hyperfill_owner", "--table", "cpu",
+    community.execute(f"ALTER TABLE cpu OWNER TO {owner}")
+    hyperfill.run("run", "--source", source.conninfo, "--target", community.conninfo + f" user={owner}", "--table", "cpu",
                   "--until", UNTIL, "--strategy", "compress", *more, check=0)
     assert community.fingerprint("cpu") == source.fingerprint("cpu")
     assert [status for status, _ in community.rows(STATUS)] == [1]
