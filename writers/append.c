@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "writers/overlap.h"
 #include "writers/partitions.h"
 #include "writers/staging.h"
 #include "writers/wire.h"
@@ -157,99 +156,6 @@ static enum status next_text(struct attempt *attempt, struct error *error)
     return status;
 }
 
-/* Where rows of others are; only to be read from. */
-static struct table heeded_table(const struct append_session *session)
-{
-    struct table table = *session->target->table;
-
-    if (session->entered && session->build->way->place != NULL)
-        table.sql = (char *)session->build->way->place(session->build);
-    return table;
-}
-
-/* Through the hypertable, so that compressed rows go too. RETURNING is known to be wrong there. */
-static enum status delete_range(struct attempt *attempt, struct error *error)
-{
-    const struct table table = heeded_table(attempt->session);
-    struct sql sql = {0};
-    enum status status;
-
-    sql_add(&sql,
-            "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings"
-            " WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction';"
-            " DELETE FROM %s WHERE ",
-            table.sql);
-    table_add_where(&sql, &table, attempt->spec->place.range);
-    status = pg_run(attempt->session->pg, sql.text, NULL, error);
-    sql_reset(&sql);
-    return status;
-}
-
-static enum status refuse_rows(struct attempt *attempt, struct error *error)
-{
-    const struct table table = heeded_table(attempt->session);
-    struct range range = attempt->spec->place.range;
-    struct overlap_report report = {0};
-    bool any;
-    enum status status = overlap_any(attempt->session->pg, &table, range, &any, error);
-
-    if (status == STATUS_OK && any)
-        status = overlap_count(attempt->session->pg, &table, &range, 1, &report, error);
-    if (status != STATUS_OK || !any)
-        return status;
-    return error_set(error, STATUS_DATA,
-                     "the range already has %" PRId64 " rows, which this job did not load; nothing was changed. Choose"
-                     " --overlap replace to delete them, --overlap keep to load beside them, or an earlier --until",
-                     report.rows);
-}
-
-static enum status heed_overlap(struct attempt *attempt, struct error *error)
-{
-    switch (attempt->session->target->overlap) {
-    case OVERLAP_RULE_ERROR: return refuse_rows(attempt, error);
-    case OVERLAP_RULE_REPLACE: return delete_range(attempt, error);
-    case OVERLAP_RULE_KEEP: break;
-    }
-    return STATUS_OK;
-}
-
-const char *append_relation(const struct append_session *session)
-{
-    return session->entered && session->build->relation != NULL ? session->build->relation
-                                                                : session->target->table->sql;
-}
-
-const char *append_relation_name(const struct append_session *session)
-{
-    if (session->target->staging != NULL)
-        return session->target->staging;
-    return session->entered && session->build->name != NULL ? session->build->name : session->target->table->name;
-}
-
-enum status append_copy_begin(struct append_session *session, const struct append_input *input, const char *options,
-                              struct error *error)
-{
-    struct sql sql = {0};
-    enum status status;
-
-    if (session->target->staging != NULL)
-        return staging_begin(session, input, options, error);
-    sql_add(&sql, "COPY %s (%s) FROM STDIN WITH (%s%s)", append_relation(session), input->column_list, options,
-            session->freeze ? ", FREEZE" : "");
-    status = pg_copy_in_begin(session->pg, sql.text, error);
-    sql_reset(&sql);
-    return status;
-}
-
-enum status append_copy_send(struct append_session *session, const char *text, size_t size, struct error *error)
-{
-    enum status status = pg_copy_in_put(session->pg, text, size, error);
-
-    if (status == STATUS_OK)
-        stats_add(&pipeline_stats(session->pipeline)->bytes_sent, (int64_t)size);
-    return status;
-}
-
 /* Sends the text to its end. When the reader fails, COPY is made undone first: the connection stays of use. */
 static enum status send_text(struct attempt *attempt, struct error *error)
 {
@@ -267,20 +173,6 @@ static enum status send_text(struct attempt *attempt, struct error *error)
         }
     }
     return STATUS_OK;
-}
-
-enum status append_copy_end(struct append_session *session, const struct append_input *input, int64_t *rows,
-                            struct error *error)
-{
-    int64_t conflicts = 0;
-    enum status status;
-
-    if (session->target->staging == NULL)
-        return pg_copy_in_end(session->pg, rows, error);
-    status = staging_end(session, input, rows, &conflicts, error);
-    if (status == STATUS_OK)
-        session->conflicts += conflicts;
-    return status;
 }
 
 static enum status next_wired(void *context, struct span *record, struct error *error)
@@ -391,7 +283,7 @@ static enum status load(struct attempt *attempt, struct write_result *result, st
     /* Rows that are told apart go by savepoints, which FREEZE does not allow. */
     session->freeze = session->freeze && attempt->plain;
     if (status == STATUS_OK && result->first_of_range && !range_is_rejects(attempt->spec->place.range))
-        status = heed_overlap(attempt, error);
+        status = append_heed_overlap(session, attempt->spec->place.range, error);
     if (status == STATUS_OK)
         status = write_rows(attempt, error);
     if (status == STATUS_OK && session->entered)
@@ -490,18 +382,14 @@ static void attempt_reset(struct attempt *attempt)
     shape_text_reset(&attempt->text);
 }
 
-/* A piece that has failed since its cell could not be built: once more, into the table itself. */
-static enum status without_build(struct attempt *attempt, struct write_result *result, struct error *error)
+/* Once more from the beginning, after the transaction was rolled back. */
+static enum status attempt_again(struct attempt *attempt, bool plain, bool wired, struct write_result *result,
+                                 struct error *error)
 {
     struct append_session *session = attempt->session;
     struct piece *piece = attempt->piece;
-    bool plain = attempt->plain, wired = attempt->wired;
 
     build_leave(session, piece, false);
-    if (!piece_spec(piece)->replayable) {
-        error->status = STATUS_TRANSIENT;
-        return STATUS_TRANSIENT;
-    }
     attempt_reset(attempt);
     attempt_init(attempt, session, piece);
     attempt->plain = plain;
@@ -511,46 +399,47 @@ static enum status without_build(struct attempt *attempt, struct write_result *r
 }
 
 /*
- * First the fast way. A piece that the server dislikes is written once more: carefully where bad rows are rejected,
- * else as CSV, whose error names line and column.
+ * First the fast way. What failed because of that is written once more: into the table itself where its cell could not
+ * be built, as it came where it was sorted, carefully where bad rows are rejected, and as CSV, whose error names line
+ * and column. A piece that cannot be replayed is asked for again.
  */
+static enum status attempt_all(struct attempt *attempt, struct write_result *result, struct error *error)
+{
+    struct append_session *session = attempt->session;
+    bool reject = session->target->reject, replayable = attempt->spec->replayable;
+    enum status status = attempt_piece(attempt, result, error);
+
+    if (status != STATUS_OK && session->unbuilt && !replayable)
+        return error->status = STATUS_TRANSIENT;
+    if (status != STATUS_OK && session->unbuilt)
+        status = attempt_again(attempt, attempt->plain, attempt->wired, result, error);
+    if (status != STATUS_OK && session->sorted && session->sorter != NULL && append_is_row_error(error)) {
+        session->as_is = true;
+        status = attempt_again(attempt, true, false, result, error);
+    }
+    /* A constraint that waits for the commit speaks there; a reader that is asked for ranges, of times that it cannot
+     * read. */
+    if (status != STATUS_OK && (reject || attempt->wired) && attempt->plain &&
+        (!attempt->reader_failed || (reject && !replayable)) && append_is_row_error(error)) {
+        result->careful = !replayable;
+        if (replayable)
+            status = attempt_again(attempt, !reject, false, result, error);
+    }
+    return status;
+}
+
 static enum status append_write(void *opened, struct piece *piece, struct write_result *result, struct error *error)
 {
     struct append_session *session = opened;
     const struct piece_spec *spec = piece_spec(piece);
-    bool reject = session->target->reject, rejects = range_is_rejects(spec->place.range);
+    bool rejects = range_is_rejects(spec->place.range);
     struct attempt attempt;
     enum status status;
 
     attempt_init(&attempt, session, piece);
-    attempt.plain = !(spec->careful && reject) && !rejects;
+    attempt.plain = !(spec->careful && session->target->reject) && !rejects;
     attempt.wired = !spec->careful && !rejects && append_input_of(session, piece)->transcoder != NULL;
-    status = attempt_piece(&attempt, result, error);
-    if (status != STATUS_OK && session->unbuilt)
-        status = without_build(&attempt, result, error);
-    if (status != STATUS_OK && session->sorted && session->sorter != NULL && append_is_row_error(error)) {
-        session->as_is = true;
-        build_leave(session, piece, false);
-        attempt_reset(&attempt);
-        attempt_init(&attempt, session, piece);
-        attempt.plain = true;
-        error_reset(error);
-        status = attempt_piece(&attempt, result, error);
-    }
-    /* A constraint that waits for the commit speaks there; a reader that is asked for ranges, of times that it cannot
-     * read. */
-    if (status != STATUS_OK && (reject || attempt.wired) && attempt.plain &&
-        (!attempt.reader_failed || (reject && !spec->replayable)) && append_is_row_error(error)) {
-        result->careful = !spec->replayable;
-        if (spec->replayable) {
-            build_leave(session, piece, false);
-            attempt_reset(&attempt);
-            attempt_init(&attempt, session, piece);
-            attempt.plain = !reject;
-            error_reset(error);
-            status = attempt_piece(&attempt, result, error);
-        }
-    }
+    status = attempt_all(&attempt, result, error);
     if (status != STATUS_OK)
         describe_failure(&attempt, error);
     build_leave(session, piece, status == STATUS_OK);

@@ -1,7 +1,8 @@
 /*
- * Between the files of strategy `append`: append.c (the transaction of a piece), ahead.c (its chunk before it),
- * careful.c (its rows one by one where needed), locate.c (the record that the server disliked), staging.c (another way
- * for its rows), partitions.c (its partition before it), build.c (a cell without its indexes until it is full).
+ * Between the files of strategy `append`: append.c (the transaction of a piece), append_copy.c (where its COPY goes),
+ * append_overlap.c (rows of others), ahead.c and partitions.c (its chunk or partition before it), build.c (a cell
+ * without its indexes until it is full), wire.c (rows in binary), staging.c (a way around conflicts), careful.c (rows
+ * one by one where needed), locate.c (the record that the server disliked).
  */
 #pragma once
 
@@ -45,6 +46,9 @@ MUST_CHECK enum status append_copy_end(struct append_session *session, const str
 /* Where the rows of the piece go: quoted, and as contexts of errors call it. */
 const char *append_relation(const struct append_session *session);
 const char *append_relation_name(const struct append_session *session);
+
+/* In the transaction of the first piece of a range, by the target's rule. */
+MUST_CHECK enum status append_heed_overlap(struct append_session *session, struct range range, struct error *error);
 
 /* Whether the error is about a row: the server itself has refused it. */
 static inline bool append_is_row_error(const struct error *error)
