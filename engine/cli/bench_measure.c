@@ -116,18 +116,10 @@ static enum status open_job(struct measure *measure, struct error *error)
     if (status == STATUS_OK)
         status = prepare_ledger(job, error);
     if (status == STATUS_OK) {
-        measure->append = (struct append_target){
-            .address = &job->target_address,
-            .settings = job->target_settings,
-            .ledger = &job->ledger,
-            .table = &job->table,
-            .overlap = OVERLAP_RULE_ERROR,
-            .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
-            .inputs = job->inputs,
-            .input_count = job->input_count,
-            .reject = job->options->on_bad_row == BAD_ROW_REJECT,
-            .rejects_max = INT64_MAX,
-        };
+        job_append_target(job, &measure->append);
+        measure->append.overlap = OVERLAP_RULE_ERROR;
+        measure->append.reject = job->options->on_bad_row == BAD_ROW_REJECT;
+        measure->append.rejects_max = INT64_MAX;
         job->ledger.rejects = job->ledger.rejects || measure->append.reject;
         status = append_target_init(&measure->append, error);
     }

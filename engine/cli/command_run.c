@@ -387,25 +387,6 @@ static enum status run_judge_rejects(struct run *run, struct error *error)
         (long long)rejects, (long long)seen, run->job.options->max_rejects_text);
 }
 
-/* What stays out of the columnstore where all was to get into it: rows of chunks that had some, or that came late. */
-static enum status run_tell_uncompressed(struct run *run, struct error *error)
-{
-    struct job *job = &run->job;
-    int64_t chunks = 0, rows = 0;
-    char count[NUMBER_TEXT_MAX];
-    enum status status;
-
-    if (job->build.count == 0 || !job->build.ways[0]->compresses || job->options->strategy == STRATEGY_AUTO)
-        return STATUS_OK;
-    status = build_uncompressed(job->target, &job->table, job->window, &chunks, &rows, error);
-    if (status == STATUS_OK && rows > 0)
-        log_line(LOG_WARNING, "%s rows in %lld chunk%s of %s are not compressed", count_format(rows, count),
-                 (long long)chunks, chunks == 1 ? "" : "s", job->table.sql);
-    else if (status == STATUS_OK)
-        log_line(LOG_NOTICE, "all chunks of %s in the window are compressed", job->table.sql);
-    return status;
-}
-
 /* Writes into the ledger that the job is complete, through restarts of the server. Only for a run that ended well. */
 static enum status run_finish(struct run *run, struct error *error)
 {
@@ -426,7 +407,7 @@ static enum status run_finish(struct run *run, struct error *error)
         if (status == STATUS_OK)
             status = ledger_finish(target, &run->job.ledger, error);
         if (status == STATUS_OK)
-            status = run_tell_uncompressed(run, error);
+            status = job_tell_uncompressed(&run->job, error);
         if (status != STATUS_TRANSIENT || (pause_ms = retry_next(&retry)) < 0)
             return status;
         if (stop_wait(run->stop, pause_ms, STOP_DRAIN))
@@ -472,52 +453,6 @@ static enum status run_close(struct run *run, enum status status, struct error *
     return status;
 }
 
-/* What earlier runs have begun is finished, however this one is to load. */
-static enum status run_prepare_builds(struct run *run, struct error *error)
-{
-    struct job *job = &run->job;
-    bool exists = job->ledger.builds, begun = false;
-    size_t open = 0;
-    enum status status = STATUS_OK;
-
-    if (job->options->defer_indexes)
-        status = build_defer(job->target, &job->ledger, &job->table, &begun, error);
-    if (status == STATUS_OK && begun)
-        log_line(LOG_WARNING,
-                 "the indexes of %s are dropped, but unique ones, until the job is complete: queries go without. The "
-                 "job's last step makes them again; should it never get there, so does hyperfill clean --yes",
-                 job->table.sql);
-    if (status == STATUS_OK && !exists)
-        status = ledger_has_builds(job->target, &job->ledger, &exists, error);
-    if (status != STATUS_OK || !exists)
-        return status;
-    status = builds_create(&job->build, job_build_rows_min(job), run->stop, &run->append.builds, error);
-    if (status == STATUS_OK)
-        status = builds_load(run->append.builds, job->target, &job->ledger, &open, error);
-    run->stats.builds_open = (int64_t)open;
-    if (status == STATUS_OK && open > (size_t)begun)
-        log_line(LOG_NOTICE, "%zu chunk%s of %s that an earlier run has begun to build will be completed", open,
-                 open == 1 ? "" : "s", job->table.sql);
-    return status;
-}
-
-static void run_tell_builds(const struct run *run, enum status status)
-{
-    size_t open = run->append.builds != NULL ? builds_open(run->append.builds) : 0;
-
-    if (open > 0 && status != STATUS_OK && builds_aside(run->append.builds))
-        log_line(LOG_WARNING,
-                 "rows of %zu partition%s of %s stay in tables of their own beside %s until the job is resumed (or"
-                 " forgotten, and these rows with it, by hyperfill clean)",
-                 open, open == 1 ? "" : "s", run->job.table.sql, open == 1 ? "it" : "them");
-    else if (open > 0 && status != STATUS_OK)
-        log_line(LOG_WARNING,
-                 "%zu chunk%s of %s %s without %s, not attached or not compressed, until the job is resumed (or"
-                 " forgotten by hyperfill clean)",
-                 open, open == 1 ? "" : "s", run->job.table.sql, open == 1 ? "stays" : "stay",
-                 open == 1 ? "its indexes" : "their indexes");
-}
-
 static enum status run_load(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
@@ -536,32 +471,18 @@ static enum status run_load(struct run *run, struct error *error)
         status = checkpoint_plan(run->checkpoint, job->ranges_total, job->rows_total, job->bytes_total, error);
     if (status != STATUS_OK)
         return status;
-    run->append = (struct append_target){
-        .address = &job->target_address,
-        .settings = job->target_settings,
-        .ledger = &job->ledger,
-        .table = &job->table,
-        .overlap = job->options->overlap == OVERLAP_REPLACE ? OVERLAP_RULE_REPLACE
-                   : job->options->overlap == OVERLAP_KEEP  ? OVERLAP_RULE_KEEP
-                                                            : OVERLAP_RULE_ERROR,
-        .create_partitions = job->options->create_partitions && job->table.kind == TABLE_PARTITIONED,
-        .skip_conflicts = job->options->on_conflict == ON_CONFLICT_SKIP,
-        .inputs = job->inputs,
-        .input_count = job->input_count,
-        .compress_by_policy = job->options->strategy == STRATEGY_AUTO,
-        .sort_bytes_max = job->sort_memory,
-    };
+    job_append_target(job, &run->append);
     job_rejects_target(job, &run->rejects, &run->append);
     status = append_target_init(&run->append, error);
     if (status == STATUS_OK)
-        status = run_prepare_builds(run, error);
+        status = job_builds(job, &run->append, &run->stats, error);
     if (status == STATUS_OK) {
         /* Sessions have connections of their own; this one would only sit there idle for hours. */
         pg_disconnect(job->target);
         if (job->kind == SOURCE_POSTGRES)
             pg_disconnect(job->source);
         status = run_pipeline(run, error);
-        run_tell_builds(run, status);
+        job_tell_builds(job, run->append.builds, status);
     }
     builds_free(run->append.builds);
     append_target_reset(&run->append);

@@ -168,6 +168,22 @@ MUST_CHECK enum status job_command_ranges(const struct job *job, struct task **t
 /* The command's name and the hash of its text. */
 void job_command_key(const struct job *job, char *text, size_t size);
 
+/* --- job_writing.c --- */
+
+/* All that the job's options say; the rest is set by the caller. */
+void job_append_target(struct job *job, struct append_target *target);
+
+/* target->builds where chunks are or were to be built, NULL otherwise; freed by the caller. --defer-indexes begins
+ * here, and what earlier runs have begun is taken over, however this one is to load. */
+MUST_CHECK enum status job_builds(struct job *job, struct append_target *target, struct stats *stats,
+                                  struct error *error);
+
+/* Which chunks stay as they are when a run ends with `status`. `builds` may be NULL. */
+void job_tell_builds(const struct job *job, struct builds *builds, enum status status);
+
+/* Rows that --strategy compress has left outside of the columnstore, and says so. */
+MUST_CHECK enum status job_tell_uncompressed(struct job *job, struct error *error);
+
 /* A chunk that is known to get fewer rows is appended. */
 int64_t job_build_rows_min(const struct job *job);
 
