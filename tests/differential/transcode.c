@@ -67,20 +67,23 @@ static int convert(const struct transcoder_spec *spec, const struct transcoder *
     struct transcoder_rows rows = {0};
     struct cutter cutter;
     struct error error;
+    int status = 0;
 
     error_reset(&error);
     cutter_init(&cutter, spec->quote, spec->escape);
-    while (size > 0) {
+    while (size > 0 && status == 0) {
         int64_t lines;
         size_t record = 0;
         uint32_t head[2];
         bool converted;
 
-        if (cutter_cut(&cutter, text, size, true, &record, &lines) != CUT_RECORD && record == 0)
-            return 1;
         rows.size = 0;
-        if (transcoder_add(transcoder, text, record, &rows, &converted, &error) != STATUS_OK)
-            return 2;
+        if (cutter_cut(&cutter, text, size, true, &record, &lines) != CUT_RECORD && record == 0)
+            status = 1;
+        else if (transcoder_add(transcoder, text, record, &rows, &converted, &error) != STATUS_OK)
+            status = 2;
+        if (status != 0)
+            break;
         assert(converted == (rows.size > 0));
         head[0] = (uint32_t)record;
         head[1] = (uint32_t)rows.size;
@@ -90,7 +93,7 @@ static int convert(const struct transcoder_spec *spec, const struct transcoder *
         size -= record;
     }
     transcoder_rows_reset(&rows);
-    return 0;
+    return status;
 }
 
 int main(int argc, char **argv)

@@ -66,7 +66,7 @@ def test_plan_shows_each_shape_once(target, hyperfill):
         options = [o for o in target.options(folder, *more) if o not in ("--progress", "plain")]
         lines = hyperfill.run("plan", *options).stdout.splitlines()
         first = next(i for i, line in enumerate(lines) if line.startswith("columns"))
-        last = next(i for i, line in enumerate(lines) if line.startswith("ranges"))
+        last = next(i for i, line in enumerate(lines) if line.startswith("wire"))
         return [line[10:].replace(str(folder), "F") for line in lines[first:last]]
 
     assert columns() == [
