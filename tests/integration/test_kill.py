@@ -265,6 +265,8 @@ def test_second_interrupt_waits_for_nobody(hyperfill, servers, proxy, chance, so
         assert process.running, process.result()
     time.sleep(chance.uniform(0, 0.3))
     line.pause()
+    # So that writers which had nothing in flight have begun something that never ends.
+    time.sleep(1)
     process.signal(signal.SIGINT)
     time.sleep(1)
     assert process.running, process.result()
