@@ -140,55 +140,6 @@ static enum status create_chunk(struct append_session *session, const struct bui
     return status;
 }
 
-/* By the columns that both have: the hypertable may have been altered. */
-static enum status move_columns(struct append_session *session, const struct build *build, char **columns,
-                                struct error *error)
-{
-    struct sql sql = {0};
-    enum status status;
-
-    sql_add(&sql,
-            "SELECT string_agg(quote_ident(h.attname), ', ' ORDER BY h.attnum) FROM pg_catalog.pg_attribute h"
-            " JOIN pg_catalog.pg_attribute s USING (attname) WHERE h.attrelid = %u AND h.attnum > 0"
-            " AND NOT h.attisdropped AND h.attgenerated = '' AND NOT s.attisdropped AND s.attrelid = ",
-            session->target->table->oid);
-    sql_add_literal(&sql, build->relation);
-    sql_add(&sql, "::pg_catalog.regclass");
-    status = pg_value(session->pg, sql.text, columns, error);
-    sql_reset(&sql);
-    return status;
-}
-
-static enum status move_rows(struct append_session *session, const struct build *build, struct error *error)
-{
-    const struct table *table = session->target->table;
-    char *columns = NULL, *held = NULL;
-    PGresult *result = NULL;
-    struct sql sql = {0};
-    enum status status = move_columns(session, build, &columns, error);
-
-    if (status == STATUS_OK) {
-        sql_add(&sql, "SELECT count(*) FROM %s", build->relation);
-        status = pg_value(session->pg, sql.text, &held, error);
-        sql_reset(&sql);
-    }
-    if (status == STATUS_OK) {
-        sql_add(&sql, "INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM %s", table->sql, columns, columns,
-                build->relation);
-        status = pg_run(session->pg, sql.text, &result, error);
-        sql_reset(&sql);
-    }
-    if (status == STATUS_OK && strcmp(PQcmdTuples(result), held) != 0)
-        status = error_set(error, STATUS_DATA, "%s rows became %s on their way into the table; all were rolled back",
-                           held, PQcmdTuples(result));
-    if (status == STATUS_OK)
-        status = pg_runf(session->pg, NULL, error, "DROP TABLE %s", build->relation);
-    PQclear(result);
-    free(columns);
-    free(held);
-    return status;
-}
-
 static enum status attach_publish(struct append_session *session, struct build *build, struct error *error)
 {
     bool knows = matches(session->target->table);
@@ -212,7 +163,7 @@ static enum status attach_publish(struct append_session *session, struct build *
     log_line(LOG_DEBUG, "a chunk of %s is there meanwhile, or cannot be attached (%s): its rows are moved",
              session->target->table->sql, reason.text);
     status = pg_run(session->pg, "ROLLBACK TO SAVEPOINT hyperfill_attach", NULL, error);
-    return status == STATUS_OK ? move_rows(session, build, error) : status;
+    return status == STATUS_OK ? build_move_rows(session, build, error) : status;
 }
 
 static enum status attach_abandon(struct pg *pg, const struct build *build, struct error *error)

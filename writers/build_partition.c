@@ -207,29 +207,6 @@ static enum status exchange_partition(struct append_session *session, struct bui
     return status;
 }
 
-/* As append does it, only slower. */
-static enum status insert_rows(struct append_session *session, const struct build *build, struct error *error)
-{
-    struct sql sql = {0};
-    char *relation = pg_literal(build->relation), *columns = NULL;
-    enum status status;
-
-    sql_add(&sql,
-            "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_catalog.pg_attribute WHERE"
-            " attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''",
-            relation);
-    free(relation);
-    status = pg_value(session->pg, sql.text, &columns, error);
-    sql_reset(&sql);
-    if (status == STATUS_OK)
-        status = pg_runf(session->pg, NULL, error,
-                         "SET LOCAL lock_timeout = '60s'; INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM "
-                         "ONLY %s; DROP TABLE %s",
-                         session->target->table->sql, columns, columns, build->relation, build->relation);
-    free(columns);
-    return status;
-}
-
 static enum status partition_publish(struct append_session *session, struct build *build, struct error *error)
 {
     struct partition partition;
@@ -239,7 +216,9 @@ static enum status partition_publish(struct append_session *session, struct buil
     if (status == STATUS_OK && partition.found && partition.refusal == NULL && partition.bytes <= MOVED_BYTES_MAX)
         status = exchange_partition(session, build, &partition, &done, error);
     if (status == STATUS_OK && !done)
-        status = insert_rows(session, build, error);
+        status = pg_run(session->pg, "SET LOCAL lock_timeout = '60s'", NULL, error);
+    if (status == STATUS_OK && !done)
+        status = build_move_rows(session, build, error);
     if (status == STATUS_DATA && !build_is_whole(session))
         error_hint(error,
                    ". The rows are in the table %s: change there, or in %s, what is in the way and run the same command"

@@ -55,6 +55,14 @@ MUST_CHECK enum status build_drop_indexes(struct pg *pg, const char *oids, char 
 /* Makes them again by build->data, NULL: there are none; a table that was dropped meanwhile needs none. */
 MUST_CHECK enum status build_make_indexes(struct pg *pg, const struct build *build, struct error *error);
 
+/* --- build_move.c --- */
+
+/*
+ * In a transaction: inserts the rows of build->relation into the table and drops it. STATUS_DATA unless the server has
+ * inserted as many as there were: a trigger or rule that came meanwhile may drop some.
+ */
+MUST_CHECK enum status build_move_rows(struct append_session *session, const struct build *build, struct error *error);
+
 /* --- the ways --- */
 extern const struct build_way build_indexes_way, build_partition_way, build_table_way;
 extern const struct build_way build_attach_way, build_compress_way, build_compress_after_way;

@@ -41,9 +41,9 @@ MUST_CHECK enum status ledger_exists(struct pg *pg, const struct ledger *ledger,
 MUST_CHECK enum status ledger_has_rejects(struct pg *pg, const struct ledger *ledger, bool *exists,
                                           struct error *error);
 
-/* Whether it has the table of chunks that are being built, which not every role may read: what it may not, it has not
- * begun either. */
-MUST_CHECK enum status ledger_has_builds(struct pg *pg, const struct ledger *ledger, bool *exists, struct error *error);
+/* Whether it has the table of chunks that are being built, and whether this role may read it. */
+MUST_CHECK enum status ledger_has_builds(struct pg *pg, const struct ledger *ledger, bool *exists, bool *readable,
+                                         struct error *error);
 
 struct ledger_job {
     bool found;

@@ -89,12 +89,14 @@ enum status ledger_has_rejects(struct pg *pg, const struct ledger *ledger, bool 
     return status;
 }
 
-enum status ledger_has_builds(struct pg *pg, const struct ledger *ledger, bool *exists, struct error *error)
+enum status ledger_has_builds(struct pg *pg, const struct ledger *ledger, bool *exists, bool *readable,
+                              struct error *error)
 {
     struct ledger_look found = {0};
     enum status status = ledger_look(pg, ledger, &found, error);
 
-    *exists = found.tables && found.may_build;
+    *exists = found.tables && found.builds;
+    *readable = *exists && found.may_build;
     return status;
 }
 

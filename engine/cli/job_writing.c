@@ -27,7 +27,7 @@ void job_append_target(struct job *job, struct append_target *target)
 /* What earlier runs have begun is finished, however this one is to load. */
 enum status job_builds(struct job *job, struct append_target *target, struct stats *stats, struct error *error)
 {
-    bool exists = job->ledger.builds, begun = false;
+    bool exists = job->ledger.builds, readable = exists, begun = false;
     size_t open = 0;
     enum status status = STATUS_OK;
 
@@ -39,8 +39,16 @@ enum status job_builds(struct job *job, struct append_target *target, struct sta
                  "job's last step makes them again; should it never get there, so does hyperfill clean --yes",
                  job->table.sql);
     if (status == STATUS_OK && !exists)
-        status = ledger_has_builds(job->target, &job->ledger, &exists, error);
-    if (status != STATUS_OK || !exists)
+        status = ledger_has_builds(job->target, &job->ledger, &exists, &readable, error);
+    /* What another role's run has loaded may still be in tables aside: the job is not complete without them. */
+    if (status == STATUS_OK && exists && !readable && job->row_count > 0)
+        return error_set(
+            error, STATUS_SERVER,
+            "target: this role may not read %s, where the job's earlier runs have written down which chunks"
+            " are not complete: GRANT SELECT, INSERT, UPDATE, DELETE ON it, or resume as the role that"
+            " began the job",
+            job->ledger.build_table);
+    if (status != STATUS_OK || !readable)
         return status;
     status = builds_create(&job->build, job_build_rows_min(job), job->stop, &target->builds, error);
     if (status == STATUS_OK)
