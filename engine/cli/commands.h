@@ -12,6 +12,12 @@ MUST_CHECK enum status command_status(const struct options *options, struct erro
 MUST_CHECK enum status command_clean(const struct options *options, struct error *error);
 MUST_CHECK enum status command_replay(const struct options *options, struct error *error);
 MUST_CHECK enum status command_bench(const struct options *options, struct error *error);
+MUST_CHECK enum status command_schema(const struct options *options, struct error *error);
+MUST_CHECK enum status command_completion_point(const struct options *options, struct error *error);
+MUST_CHECK enum status command_policies(const struct options *options, struct error *error);
+MUST_CHECK enum status command_verify(const struct options *options, struct error *error);
+MUST_CHECK enum status command_refresh(const struct options *options, struct error *error);
+MUST_CHECK enum status command_migrate(const struct options *options, struct error *error);
 
 /*
  * The checkpoint file of these options: --checkpoint, else hyperfill-<table>.checkpoint, where letters of the table's
@@ -43,7 +49,16 @@ enum option_kind {
     OPTION_VERSION,
 };
 
-enum option_group { GROUP_JOB, GROUP_REJECTS, GROUP_RANGES, GROUP_SPEED, GROUP_CSV, GROUP_OUTPUT, GROUP_COUNT };
+enum option_group {
+    GROUP_JOB,
+    GROUP_METHOD,
+    GROUP_REJECTS,
+    GROUP_RANGES,
+    GROUP_SPEED,
+    GROUP_CSV,
+    GROUP_OUTPUT,
+    GROUP_COUNT
+};
 
 #define OPTION_COMMAND(command) (1U << (command))
 
@@ -62,4 +77,13 @@ struct option_entry {
 };
 
 extern const struct option_entry option_table[];
-extern const size_t option_count; /* at most 64 */
+extern const size_t option_count; /* at most OPTIONS_MAX */
+#define OPTIONS_MAX 128
+
+/* What the help of a command says before and after its options. */
+struct help_page {
+    const char *text;
+    const char *examples;
+};
+extern const char help_overview[];
+extern const struct help_page help_pages[]; /* by command, COMMAND_PLAN to COMMAND_LAST */

@@ -44,6 +44,12 @@ static enum status run_command(const struct options *options, struct error *erro
     case COMMAND_CLEAN: return command_clean(options, error);
     case COMMAND_REPLAY: return command_replay(options, error);
     case COMMAND_BENCH: return command_bench(options, error);
+    case COMMAND_SCHEMA: return command_schema(options, error);
+    case COMMAND_COMPLETION_POINT: return command_completion_point(options, error);
+    case COMMAND_POLICIES: return command_policies(options, error);
+    case COMMAND_VERIFY: return command_verify(options, error);
+    case COMMAND_REFRESH: return command_refresh(options, error);
+    case COMMAND_MIGRATE: return command_migrate(options, error);
     case COMMAND_VERSION: printf("hyperfill %s\n", HYPERFILL_VERSION); return STATUS_OK;
     case COMMAND_NONE:
     case COMMAND_HELP: break;

@@ -15,10 +15,27 @@
 #define MEBIBYTE (INT64_C(1) << 20)
 #define DISTANCE_NAME_MAX 32
 
+/* clang-format off */
 static const char *const command_names[] = {
-    [COMMAND_NONE] = "",         [COMMAND_PLAN] = "plan",   [COMMAND_RUN] = "run",
-    [COMMAND_STATUS] = "status", [COMMAND_CLEAN] = "clean", [COMMAND_REPLAY] = "replay",
-    [COMMAND_BENCH] = "bench",   [COMMAND_HELP] = "help",   [COMMAND_VERSION] = "version",
+    [COMMAND_NONE] = "", [COMMAND_PLAN] = "plan", [COMMAND_RUN] = "run", [COMMAND_STATUS] = "status",
+    [COMMAND_CLEAN] = "clean", [COMMAND_REPLAY] = "replay", [COMMAND_BENCH] = "bench", [COMMAND_SCHEMA] = "schema",
+    [COMMAND_COMPLETION_POINT] = "completion-point", [COMMAND_POLICIES] = "policies", [COMMAND_VERIFY] = "verify",
+    [COMMAND_REFRESH] = "refresh", [COMMAND_MIGRATE] = "migrate", [COMMAND_HELP] = "help",
+    [COMMAND_VERSION] = "version",
+};
+/* clang-format on */
+
+#define COMMANDS_TEXT                                                                                                  \
+    "commands are plan, run, status, clean, replay, bench, schema, completion-point, policies, verify, refresh, "      \
+    "migrate, help"
+
+/* Words that may stand after a command. */
+static const struct {
+    const char *words[4];
+    bool required;
+} command_actions[COMMAND_VERSION + 1] = {
+    [COMMAND_POLICIES] = {{"pause", "restore", "show"}, .required = true},
+    [COMMAND_MIGRATE] = {{"status"}, .required = false},
 };
 
 static const size_t command_count = sizeof command_names / sizeof command_names[0];
@@ -26,8 +43,8 @@ static const size_t command_count = sizeof command_names / sizeof command_names[
 struct parser {
     int argc;
     char **argv;
-    int index;      /* of the next argument */
-    uint64_t given; /* bits by index into option_table */
+    int index;               /* of the next argument */
+    bool given[OPTIONS_MAX]; /* by index into option_table */
     struct options *options;
     struct error *error;
 };
@@ -304,7 +321,7 @@ static const struct option_entry *option_find(const char *name, size_t size)
 
 static bool option_given(const struct parser *parser, const char *name)
 {
-    return (parser->given >> (option_find(name, strlen(name)) - option_table) & 1) != 0;
+    return parser->given[option_find(name, strlen(name)) - option_table];
 }
 
 static enum status option_parse(struct parser *parser, const char *argument)
@@ -313,16 +330,16 @@ static enum status option_parse(struct parser *parser, const char *argument)
     size_t size = equals != NULL ? (size_t)(equals - argument) : strlen(argument);
     const struct option_entry *entry = option_find(argument + 2, size - 2);
     const char *value;
-    uint64_t bit;
+    bool *given;
 
     if (entry == NULL)
         return unknown_option(parser, argument, size);
     if ((entry->commands & OPTION_COMMAND(parser->options->command)) == 0)
         return misplaced_option(parser, entry);
-    bit = UINT64_C(1) << (entry - option_table);
-    if ((parser->given & bit) != 0 && entry->kind != OPTION_LIST)
+    given = &parser->given[entry - option_table];
+    if (*given && entry->kind != OPTION_LIST)
         return error_set(parser->error, STATUS_USAGE, "--%s is given twice", entry->name);
-    parser->given |= bit;
+    *given = true;
     if (value_take(parser, entry, equals, &value) != STATUS_OK)
         return parser->error->status;
     return value_set(entry, value, parser->options, parser->error);
@@ -344,18 +361,26 @@ static enum status unknown_command(const struct parser *parser, const char *name
     size_t distance = SIZE_MAX, size = strlen(name);
 
     if (!word_is_plain(name, size))
-        return error_set(parser->error, STATUS_USAGE,
-                         "argument %d is no command; commands are plan, run, status, clean, replay, bench, help",
-                         parser->index - 1);
+        return error_set(parser->error, STATUS_USAGE, "argument %d is no command; " COMMANDS_TEXT, parser->index - 1);
     for (size_t index = COMMAND_PLAN; index < command_count; index++)
         nearest_keep(name, size, command_names[index], &nearest, &distance);
     if (nearest != NULL)
         return error_set(parser->error, STATUS_USAGE, "unknown command %s; did you mean %s?", name, nearest);
-    return error_set(parser->error, STATUS_USAGE,
-                     "unknown command %s; commands are plan, run, status, clean, replay, bench, help", name);
+    return error_set(parser->error, STATUS_USAGE, "unknown command %s; " COMMANDS_TEXT, name);
 }
 
-/* A word is the command, and after `help` the command that is asked about. */
+/* Takes the word if the command knows it. */
+static bool action_find(struct options *options, const char *word)
+{
+    const char *const *words = command_actions[options->command].words;
+
+    for (; *words != NULL && options->action == NULL; words++)
+        if (strcmp(*words, word) == 0)
+            options->action = *words;
+    return options->action != NULL && strcmp(options->action, word) == 0;
+}
+
+/* A word is the command, and after `help` the command that is asked about; some take another. */
 static enum status word_parse(struct parser *parser, const char *word)
 {
     struct options *options = parser->options;
@@ -366,6 +391,8 @@ static enum status word_parse(struct parser *parser, const char *word)
         return command_find(word, &options->command) ? STATUS_OK : unknown_command(parser, word);
     if (options->command == COMMAND_HELP && options->help_about == COMMAND_NONE)
         return command_find(word, &options->help_about) ? STATUS_OK : unknown_command(parser, word);
+    if (options->action == NULL && action_find(options, word))
+        return STATUS_OK;
     return stray_argument(parser, word);
 }
 
@@ -389,8 +416,15 @@ static enum status required_check(const struct parser *parser)
     enum command command = parser->options->command;
     size_t missing = 0;
 
+    if (command_actions[command].required && parser->options->action == NULL) {
+        error_set(parser->error, STATUS_USAGE, "%s needs one of the words", command_name(command));
+        for (const char *const *word = command_actions[command].words; *word != NULL; word++)
+            error_hint(parser->error, " %s", *word);
+        error_hint(parser->error, " after it; see hyperfill help %s", command_name(command));
+        return STATUS_USAGE;
+    }
     for (size_t index = 0; index < option_count; index++) {
-        if ((option_table[index].required & OPTION_COMMAND(command)) == 0 || (parser->given >> index & 1) != 0)
+        if ((option_table[index].required & OPTION_COMMAND(command)) == 0 || parser->given[index])
             continue;
         if (missing++ == 0)
             error_set(parser->error, STATUS_USAGE, "%s needs ", command_name(command));

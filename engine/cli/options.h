@@ -18,6 +18,13 @@ enum command {
     COMMAND_CLEAN,
     COMMAND_REPLAY,
     COMMAND_BENCH,
+    COMMAND_SCHEMA,
+    COMMAND_COMPLETION_POINT,
+    COMMAND_POLICIES,
+    COMMAND_VERIFY,
+    COMMAND_REFRESH,
+    COMMAND_MIGRATE,
+    COMMAND_LAST = COMMAND_MIGRATE, /* that has a page of help */
     COMMAND_HELP,
     COMMAND_VERSION
 };
@@ -49,6 +56,7 @@ struct number_list {
 struct options {
     enum command command;
     enum command help_about; /* help COMMAND; COMMAND_NONE: the overview */
+    const char *action;      /* the word after the command, one of those that it knows; NULL: none */
     const char *source;      /* the first one */
     struct text_list sources;
     const char *target;

@@ -286,7 +286,8 @@ static void test_names_refused(void **state)
     assert_refused("unknown option --; see hyperfill help run", "run", "--");
     assert_refused("unknown command rum; did you mean run?", "rum");
     assert_refused("unknown command statsu; did you mean status?", "help", "statsu");
-    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, bench, help",
+    assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, bench, schema, "
+                   "completion-point, policies, verify, refresh, migrate, help",
                    "frobnicate");
     assert_refused("--json is no option of run; it belongs to status", "run", JOB, "--json");
     assert_refused("--jobs is no option of status; it belongs to plan, run, replay, bench", "status", "--jobs", "2");
@@ -435,7 +436,7 @@ static void test_help_pages(void **state)
     static char text[32768];
 
     (void)state;
-    for (int about = COMMAND_NONE; about <= COMMAND_BENCH; about++) {
+    for (int about = COMMAND_NONE; about <= COMMAND_LAST; about++) {
         help_capture((enum command)about, text, sizeof text);
         for (size_t index = 0; index < option_count && about != COMMAND_NONE; index++) {
             char entry[64];
