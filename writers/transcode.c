@@ -7,6 +7,7 @@
 
 struct column {
     TRANSCODE_VALUE((*value));
+    TRANSCODE_USUAL((*usual)); /* NULL: there is none, or what it takes may be something else in this dialect */
     bool force_null, force_not_null;
 };
 
@@ -19,24 +20,65 @@ struct transcoder {
     struct column columns[];
 };
 
+#ifdef __x86_64__
+#define USUAL(type) .usual = transcode_usual_##type, .usual_sse = transcode_sse_##type
+#else
+#define USUAL(type) .usual = transcode_usual_##type
+#endif
+
 static const struct {
     const char *base;
     TRANSCODE_VALUE((*value));
+    TRANSCODE_USUAL((*usual));
+    TRANSCODE_USUAL((*usual_sse)); /* where the processor has SSE 4.1 */
 } values[] = {
-    {"bool", transcode_bool},           {"int2", transcode_int2},     {"int4", transcode_int4},
-    {"int8", transcode_int8},           {"float4", transcode_float4}, {"float8", transcode_float8},
-    {"numeric", transcode_numeric},     {"text", transcode_text},     {"varchar", transcode_text},
-    {"bpchar", transcode_text},         {"enum", transcode_text},     {"json", transcode_text},
-    {"jsonb", transcode_jsonb},         {"uuid", transcode_uuid},     {"timestamptz", transcode_timestamptz},
-    {"timestamp", transcode_timestamp}, {"date", transcode_date},
+    {.base = "bool", .value = transcode_bool},
+    {.base = "int2", .value = transcode_int2, USUAL(int2)},
+    {.base = "int4", .value = transcode_int4, USUAL(int4)},
+    {.base = "int8", .value = transcode_int8, USUAL(int8)},
+    {.base = "float4", .value = transcode_float4},
+    {.base = "float8", .value = transcode_float8, USUAL(float8)},
+    {.base = "numeric", .value = transcode_numeric},
+    {.base = "text", .value = transcode_text},
+    {.base = "varchar", .value = transcode_text},
+    {.base = "bpchar", .value = transcode_text},
+    {.base = "enum", .value = transcode_text},
+    {.base = "json", .value = transcode_text},
+    {.base = "jsonb", .value = transcode_jsonb},
+    {.base = "uuid", .value = transcode_uuid},
+    {.base = "timestamptz", .value = transcode_timestamptz},
+    {.base = "timestamp", .value = transcode_timestamp},
+    {.base = "date", .value = transcode_date},
 };
 
-static enum status column_make(const struct transcoder_column *spec, struct column *column, struct error *error)
+static bool processor_has_sse(void)
+{
+#ifdef __x86_64__
+    return __builtin_cpu_supports("sse4.1");
+#else
+    return false;
+#endif
+}
+
+/* Whether a number could be mistaken: a byte of it is special, or NULL may look like it. */
+static bool numbers_special(const struct transcoder_spec *spec)
+{
+    static const char letters[] = "0123456789-.";
+
+    return strchr(letters, spec->delimiter) != NULL || strchr(letters, spec->quote) != NULL ||
+           strchr(letters, spec->escape) != NULL ||
+           (*spec->null_text != '\0' && strchr(letters, *spec->null_text) != NULL);
+}
+
+static enum status column_make(const struct transcoder_column *spec, bool usual, struct column *column,
+                               struct error *error)
 {
     *column = (struct column){.force_null = spec->force_null, .force_not_null = spec->force_not_null};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
-        if (strcmp(values[i].base, spec->base) == 0)
+        if (strcmp(values[i].base, spec->base) == 0) {
             column->value = values[i].value;
+            column->usual = !usual ? NULL : processor_has_sse() ? values[i].usual_sse : values[i].usual;
+        }
     if (column->value == NULL)
         return error_set(error, STATUS_USAGE, "column \"%s\" of type %s has no exact conversion", spec->name,
                          spec->type);
@@ -61,7 +103,7 @@ enum status transcoder_create(const struct transcoder_spec *spec, struct transco
     transcoder->null_size = strlen(spec->null_text);
     transcoder->column_count = spec->column_count;
     for (size_t i = 0; status == STATUS_OK && i < count; i++)
-        status = column_make(&spec->columns[i], &transcoder->columns[i], error);
+        status = column_make(&spec->columns[i], !numbers_special(spec), &transcoder->columns[i], error);
     if (status == STATUS_OK)
         *made = transcoder;
     else
@@ -185,26 +227,44 @@ static inline bool is_null(const struct transcoder *transcoder, const struct col
            (field->quoted ? column->force_null : !column->force_not_null);
 }
 
+/* A field of any kind: writes its value at `to`, and gives where it ends in `at`. NULL: refused. */
+static char *make_value(const struct transcoder *transcoder, const struct column *column, const char **at,
+                        const char *end, char *to, char **scratch)
+{
+    struct field field;
+    const char *stop = read_field(transcoder, *at, end, scratch, &field);
+
+    *at = stop;
+    if (stop == NULL)
+        return NULL;
+    if (is_null(transcoder, column, &field))
+        return put_int32(to, -1);
+    return column->value(&transcoder->zone, to, field.text, field.size);
+}
+
 /* Writes the row at `to`; NULL if it is refused. */
 static char *make_row(const struct transcoder *transcoder, const char *at, const char *end, char *to, char *scratch)
 {
-    struct field field;
+    const struct column *column = transcoder->columns, *last = column + transcoder->column_count - 1;
 
     to = put_int16(to, (int16_t)transcoder->column_count);
-    for (int i = 0; i < transcoder->column_count; i++) {
-        const struct column *column = &transcoder->columns[i];
-        const char *stop = read_field(transcoder, at, end, &scratch, &field);
+    for (;; column++, at++) {
+        const char *stop;
+        char *done = column->usual != NULL ? column->usual(to, at, &stop) : NULL;
 
+        /* What lies behind the end is padding, and no part of a number. */
+        if (done != NULL && (*stop == transcoder->delimiter || stop == end)) {
+            at = stop;
+            to = done;
+        } else {
+            to = make_value(transcoder, column, &at, end, to, &scratch);
+        }
         /* Too few fields, or too many. */
-        if (stop == NULL || (stop == end) != (i == transcoder->column_count - 1))
+        if (to == NULL || (at == end) != (column == last))
             return NULL;
-        to = is_null(transcoder, column, &field) ? put_int32(to, -1)
-                                                 : column->value(&transcoder->zone, to, field.text, field.size);
-        if (to == NULL)
-            return NULL;
-        at = stop + 1;
+        if (column == last)
+            return to;
     }
-    return to;
 }
 
 /*

@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <strings.h>
 
-/* Digits of whole numbers that are doubles. */
-#define DIGITS_EXACT 15
-
 /*
  * The nearest number of `precision` bits to q * 2^exponent, to the even one of two; q has its highest or second highest
  * bit set, and `sticky` says that a little is missing. For results that are far from where doubles end.
@@ -85,47 +82,8 @@ static bool special_read(const char *text, size_t size, double *value)
     return (size == 3 && strncasecmp(text, "inf", 3) == 0) || (size == 8 && strncasecmp(text, "infinity", 8) == 0);
 }
 
-/* Powers of ten that are doubles. */
-static const double exact_tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-
-/* The next digits must be so many, from 1 to 8; what is behind them does not matter. */
-static inline bool some_digits(const char *at, int count, uint64_t *value)
-{
-    uint64_t digits = load_text(at) ^ UINT64_C(0x3030303030303030);
-
-    *value = digits_value(digits << (64 - 8 * count));
-    return digits_ahead(digits) >= count;
-}
-
-/* Most floats: a sign, one to eight digits, a point, digits; 15 in all, so that one division makes the double. */
-static inline bool usual_read(const char *text, size_t size, double *value)
-{
-    const char *end = text + size;
-    bool negative = *text == '-';
-    uint64_t digits, whole, high = 0, low;
-    int count, left;
-
-    text += negative;
-    digits = load_text(text) ^ UINT64_C(0x3030303030303030);
-    count = digits_ahead(digits);
-    left = (int)(end - text) - count - 1;
-    if (count == 0 || count + left > DIGITS_EXACT || left < 1 || text[count] != '.')
-        return false;
-    whole = digits_value(digits << (64 - 8 * count));
-    text += count + 1;
-    if (left > 8) {
-        if (!some_digits(text, 8, &high) || !some_digits(text + 8, left - 8, &low))
-            return false;
-        low += high * transcode_tens[left - 8];
-    } else if (!some_digits(text, left, &low)) {
-        return false;
-    }
-    *value = (double)(whole * transcode_tens[left] + low) / exact_tens[left];
-    if (negative)
-        *value = -*value;
-    return true;
-}
+const double transcode_exact_tens[23] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                         1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 static bool float_read(const char *text, size_t size, bool wide, double *value)
 {
@@ -140,12 +98,50 @@ static bool float_read(const char *text, size_t size, bool wide, double *value)
         *value = 0;
     /* Both numbers are doubles themselves: then one operation rounds once. */
     else if (wide && decimal.digits <= DIGITS_EXACT && places >= -22 && places <= 22)
-        *value = places < 0 ? (double)decimal.value / exact_tens[-places] : (double)decimal.value * exact_tens[places];
+        *value = places < 0 ? (double)decimal.value / transcode_exact_tens[-places]
+                            : (double)decimal.value * transcode_exact_tens[places];
     else if (!magnitude(&decimal, wide ? 53 : 24, value))
         return library_read(text, size, wide, value);
     if (decimal.negative)
         *value = -*value;
     return true;
+}
+
+/*
+ * Most floats: 12, 3.25, -0.1. Up to 15 digits are a double, and so is the power of ten: one division rounds once.
+ * Without loops, as lengths differ from number to number and wrong guesses of them would cost more than the rest.
+ *
+ *     5 4 . 4 6 7 ,       dot = 2, end = 6
+ *     5 4 4 6 7 ,         the point taken out
+ */
+TRANSCODE_USUAL(transcode_usual_float8)
+{
+    bool negative = *text == '-';
+    struct sixteen sixteen = sixteen_load(text + negative);
+    int dot = sixteen_first(sixteen.others), end = dot, scale = 0;
+    double value;
+    int64_t bits;
+
+    *stop = NULL;
+    if (dot == 0)
+        return NULL;
+    text += negative;
+    if (text[dot] == '.' && dot < 15) {
+        unsigned __int128 before = ((unsigned __int128)1 << 8 * dot) - 1;
+
+        end = sixteen_first(sixteen.others & (sixteen.others - 1));
+        scale = end - dot - 1;
+        sixteen.digits = (sixteen.digits & before) | (sixteen.digits >> 8 & ~before);
+        if (scale == 0)
+            return NULL;
+    }
+    if (end == 16 && scale == 0)
+        return NULL;
+    value = (double)(int64_t)sixteen_value(sixteen.digits, end - (scale > 0)) / transcode_exact_tens[scale];
+    value = negative ? -value : value;
+    *stop = text + end;
+    memcpy(&bits, &value, sizeof bits);
+    return put_int64(put_int32(at, 8), bits);
 }
 
 TRANSCODE_VALUE(transcode_float8)
@@ -154,7 +150,7 @@ TRANSCODE_VALUE(transcode_float8)
     int64_t bits;
 
     (void)zone;
-    if (!usual_read(text, size, &value) && !float_read(text, size, true, &value))
+    if (!float_read(text, size, true, &value))
         return NULL;
     memcpy(&bits, &value, sizeof bits);
     return put_int64(put_int32(at, 8), bits);

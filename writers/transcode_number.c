@@ -103,6 +103,44 @@ TRANSCODE_VALUE(transcode_int8)
     return integer_read(text, size, INT64_MIN, &value) ? put_int64(put_int32(at, 8), value) : NULL;
 }
 
+/* A minus sign, and 1 to 15 digits: no need to look for an overflow of 64 bits. */
+static inline const char *usual_integer(const char *text, int64_t *value)
+{
+    bool negative = *text == '-';
+    struct sixteen sixteen = sixteen_load(text + negative);
+    int count = sixteen_first(sixteen.others);
+
+    if (count == 0 || count == 16)
+        return NULL;
+    *value = (int64_t)sixteen_value(sixteen.digits, count);
+    *value = negative ? -*value : *value;
+    return text + negative + count;
+}
+
+TRANSCODE_USUAL(transcode_usual_int2)
+{
+    int64_t value = 0;
+
+    *stop = usual_integer(text, &value);
+    return *stop != NULL && value == (int16_t)value ? put_int16(put_int32(at, 2), (int16_t)value) : NULL;
+}
+
+TRANSCODE_USUAL(transcode_usual_int4)
+{
+    int64_t value = 0;
+
+    *stop = usual_integer(text, &value);
+    return *stop != NULL && value == (int32_t)value ? put_int32(put_int32(at, 4), (int32_t)value) : NULL;
+}
+
+TRANSCODE_USUAL(transcode_usual_int8)
+{
+    int64_t value = 0;
+
+    *stop = usual_integer(text, &value);
+    return *stop != NULL ? put_int64(put_int32(at, 8), value) : NULL;
+}
+
 /* ---- Decimal numbers ---- */
 
 /* The digits from `at` on, added to the number as far as it holds them. */
