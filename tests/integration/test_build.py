@@ -243,7 +243,7 @@ def test_interrupt_says_what_stays_open(hyperfill, servers, chance):
         process = backfill.start()
         backfill.wait_for(process, share * backfill.rows_expected)
         process.signal(2)
-        result = process.wait(timeout=30)
+        result = process.wait()
         if result.status == STOPPED and open_builds(building.target):
             break
     assert "without" in result.stderr and "indexes" in result.stderr, result
@@ -258,7 +258,7 @@ def test_chunk_dropped_meanwhile(hyperfill, servers, chance):
     target = building.target
     lo = target.value("SELECT min(lo) FROM hyperfill.build")
     target.execute(f"SELECT drop_chunks('cpu', older_than => to_timestamp({lo} / 1000000 + 7200))")
-    building.backfill.start().wait(timeout=120, check=0)
+    building.backfill.start().wait(check=0)
     building.check()
 
 
@@ -283,7 +283,7 @@ def test_live_writer(hyperfill, servers, chance):
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        backfill.start("--overlap", "keep").wait(timeout=120, check=0)
+        backfill.start("--overlap", "keep").wait(check=0)
     finally:
         ended.set()
         thread.join()

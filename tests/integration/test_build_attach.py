@@ -133,12 +133,11 @@ def test_chunk_made_meanwhile(hyperfill, source, community, step):
     process = hyperfill.start("run", "--source", source.conninfo, "--target", community.conninfo, "--table", "cpu", "--until", UNTIL,
                               "--strategy", "build", "--range-interval", step, "--jobs", "2", "--overlap", "keep")
     watcher = Database(community.server, community.name)
-    while process.running and not watcher.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-        time.sleep(0.005)
+    wait_until(lambda: watcher.waits_for_locks() or not process.running, what="the attaching that waits")
     assert process.running, process.result()
     other.commit()
     other.close()
-    process.wait(timeout=60, check=0)
+    process.wait(check=0)
     watcher.close()
     assert community.value("SELECT count(*) FROM cpu WHERE hostname = 'live'") == 1
     assert community.fingerprint("cpu", where="hostname <> 'live'") == source.fingerprint("cpu")
@@ -292,7 +291,7 @@ def test_live_writer(hyperfill, places, chance, source_kind):
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        backfill.start("--overlap", "keep").wait(timeout=120, check=0)
+        backfill.start("--overlap", "keep").wait(check=0)
     finally:
         ended.set()
         thread.join()

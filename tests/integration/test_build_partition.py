@@ -320,7 +320,7 @@ def test_all_partitions_missing(servers, hyperfill, chance):
     line = ("run", *arguments(source, target, "--create-partitions", "--range-interval", "1h", "--progress", "none"))
     processes = [hyperfill.start(*line, "--checkpoint", hyperfill.folder / f"{number}.checkpoint") for number in range(2)]
     for process in processes:
-        process.wait(timeout=120, check=0)
+        process.wait(check=0)
     assert target.fingerprint("cpu") == source.fingerprint("cpu")
     assert target.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'cpu'::regclass") == 9
     assert strays(target) == [] and open_builds(target) == 0
@@ -459,7 +459,7 @@ def test_trigger_that_drops_rows_meanwhile(hyperfill, servers):
     place = target.value("SELECT min(data) FROM hyperfill.build")
     target.execute(f"""CREATE FUNCTION drop_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
         CREATE TRIGGER late BEFORE INSERT ON {place} FOR EACH ROW WHEN (NEW.tags_id = 5) EXECUTE FUNCTION drop_row()""")
-    result = building.backfill.start().wait(timeout=120, check=3)
+    result = building.backfill.start().wait(check=3)
     assert "on their way into the table" in result.stderr, result
     assert strays(target) and open_builds(target)
     target.execute(f"DROP TRIGGER late ON {place}")
@@ -475,7 +475,7 @@ def test_role_that_may_not_see_what_is_begun(hyperfill, servers):
         GRANT ALL ON hyperfill.job, hyperfill.piece, hyperfill.reject, cpu TO helper""")
     try:
         building.backfill.arguments[building.backfill.arguments.index("--strategy") + 1] = "append"
-        result = building.backfill.start(target=target.conninfo + " user=helper").wait(timeout=120, check=4)
+        result = building.backfill.start(target=target.conninfo + " user=helper").wait(check=4)
         assert "may not read" in result.stderr and "GRANT" in result.stderr, result
     finally:
         target.execute("DROP OWNED BY helper; DROP ROLE helper")
@@ -520,7 +520,7 @@ def test_live_writer(hyperfill, servers, chance, step):
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        process.wait(timeout=120, check=0)
+        process.wait(check=0)
     finally:
         ended.set()
         thread.join()

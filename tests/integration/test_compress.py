@@ -278,7 +278,7 @@ def test_live_writer(hyperfill, places, source_kind):
     thread = threading.Thread(target=write)
     thread.start()
     try:
-        backfill.start("--overlap", "keep", "--strategy", "compress").wait(timeout=120, check=0)
+        backfill.start("--overlap", "keep", "--strategy", "compress").wait(check=0)
     finally:
         ended.set()
         thread.join()
