@@ -178,7 +178,7 @@ def test_backend_killed_while_loading(target, hyperfill):
     for _ in range(3):
         # Of a COPY that waits for the lock nothing is done yet.
         kill = (
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            "SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'COPY%' AND wait_event_type = 'Lock'"
         )
         wait_until(lambda: target.database.value(kill) or not process.running, what="a COPY that waits")

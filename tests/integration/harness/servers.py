@@ -295,6 +295,14 @@ class Database:
         ((value,),) = self.rows(query, arguments)
         return value
 
+    def wait_until_alone(self):
+        """Until the backends of killed clients are gone: what they were at may be committed before."""
+        others = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+            " AND pid <> pg_backend_pid()"
+        )
+        wait_until(lambda: self.value(others) == 0, what=f"the end of the others in {self.name}")
+
     def waits_for_locks(self):
         """How many sessions of this database wait for a lock that another one has."""
         return self.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
