@@ -304,8 +304,11 @@ class Database:
         wait_until(lambda: self.value(others) == 0, what=f"the end of the others in {self.name}")
 
     def waits_for_locks(self):
-        """How many sessions of this database wait for a lock that another one has."""
-        return self.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+        """How many sessions of this database wait for a lock that another one has, and not only to make a file longer."""
+        return self.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND wait_event <> 'extend'"
+        )
 
     def copy_in(self, statement, file):
         """COPY … FROM STDIN of a file object or a path; returns the count of rows."""
