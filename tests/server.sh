@@ -31,7 +31,7 @@ readonly port=5432
 readonly skipped=77
 # sun_path holds 107 characters; what is left over is for the names of the socket and its lock.
 readonly socket_folder_max=80
-readonly start_timeout_s=120
+readonly start_timeout_s=300
 
 say() { printf 'server.sh: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }

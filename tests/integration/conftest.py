@@ -3,7 +3,7 @@
 HYPERFILL_TEST_KINDS      kinds of servers to test with (default "pg15 ts17 ts18")
 HYPERFILL_TEST_COMMUNITY  conninfo of a superuser on a server with TimescaleDB's community edition
 HYPERFILL_TEST_SEED       repeats a run's random choices; each run prints its own
-HYPERFILL_TEST_TIMEOUT    seconds that one test may take (default 300)
+HYPERFILL_TEST_TIMEOUT    seconds that one test may take (default 1200: it is there for what hangs)
 HYPERFILL_BINARY          the program under test (default build/hyperfill)
 
 pytest --one-target runs each test against one of its servers and shapes of tables only, drawn by the seed: for a sanitized
@@ -53,7 +53,7 @@ def pytest_collection_modifyitems(config, items):
         drop_other_targets(config, items)
     for item in items:
         if item.get_closest_marker("timeout") is None:
-            item.add_marker(pytest.mark.timeout(int(os.environ.get("HYPERFILL_TEST_TIMEOUT", "300"))))
+            item.add_marker(pytest.mark.timeout(int(os.environ.get("HYPERFILL_TEST_TIMEOUT", "1200"))))
 
 
 @pytest.hookimpl(hookwrapper=True)

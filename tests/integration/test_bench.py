@@ -107,11 +107,11 @@ def test_slow_source(hyperfill, servers, file, tmp_path):
         lines = open({str(file)!r}).readlines()
         sys.stdout.write(lines[0])
         sys.stdout.flush()
-        for at in itertools.count(1, 15000):
+        for at in itertools.count(1, 3000):
             time.sleep(1.2)
-            sys.stdout.writelines(lines[at : at + 15000])
+            sys.stdout.writelines(lines[at : at + 3000])
             sys.stdout.flush()
-            if at + 15000 > len(lines): break
+            if at + 3000 > len(lines): break
         """.replace("\n        ", "\n"))
     result = bench(hyperfill, f"exec:python3 {slow}", database, "--range-interval", "1h")
     assert all(number > 0 for numbers in rates(result).values() for number in numbers), result
@@ -139,7 +139,7 @@ def test_memory(hyperfill, servers, tmp_path):
     process = hyperfill.start("bench", "--source", str(path), "--target", database.conninfo, "--table", "cpu", "--time-column", "time",
                               "--limit-time", "1", "--bench-jobs", "2", "--memory", "48MB")
     assert process.peak_kilobytes() < (48 + 24) << 10
-    process.wait(60, check=0)
+    process.wait(check=0)
 
 
 def test_several_files(hyperfill, target, tmp_path):
@@ -193,7 +193,7 @@ def test_scratch_is_like_the_table(hyperfill, server, tmp_path):
             %s::regclass order by d.id"""
         assert database.rows(dimensions, [scratch]) == database.rows(dimensions, ["m"])
     process.signal(signal.SIGINT)
-    assert process.wait(60).status == 7
+    assert process.wait().status == 7
     assert database.value(SCHEMAS) == 0
     assert database.value("select count(*) from seen") == 0
     assert database.value("select count(*) from m") == 0
@@ -207,7 +207,7 @@ def test_signal(hyperfill, target, file, number):
     wait_until(lambda: target.value(SCHEMAS) == 1)
     wait_until(lambda: "write alone" in process.stderr or target.value("select count(*) from pg_stat_activity where query like 'COPY%'"))
     process.signal(number)
-    result = process.wait(60)
+    result = process.wait()
     assert result.status == 7
     assert "removed" in result.stderr
     assert target.value(SCHEMAS) == 0

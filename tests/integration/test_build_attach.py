@@ -2,13 +2,12 @@
 
 import datetime
 import os
-import threading
 import time
 
 import psycopg2
 import pytest
 
-from harness import START, Database, create_cpu, fill_cpu
+from harness import PATIENCE, START, Database, LiveWriter, create_cpu, fill_cpu, wait_until
 from test_build import UNTIL, USAGE, open_builds
 from test_kill import SOURCES, Backfill, make_backfill
 
@@ -133,12 +132,11 @@ def test_chunk_made_meanwhile(hyperfill, source, community, step):
     process = hyperfill.start("run", "--source", source.conninfo, "--target", community.conninfo, "--table", "cpu", "--until", UNTIL,
                               "--strategy", "build", "--range-interval", step, "--jobs", "2", "--overlap", "keep")
     watcher = Database(community.server, community.name)
-    while process.running and not watcher.value("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-        time.sleep(0.005)
+    wait_until(lambda: watcher.waits_for_locks() or not process.running, what="the attaching that waits")
     assert process.running, process.result()
     other.commit()
     other.close()
-    process.wait(timeout=60, check=0)
+    process.wait(check=0)
     watcher.close()
     assert community.value("SELECT count(*) FROM cpu WHERE hostname = 'live'") == 1
     assert community.fingerprint("cpu", where="hostname <> 'live'") == source.fingerprint("cpu")
@@ -213,7 +211,7 @@ class Staged(Backfill):
     def progress(self):
         if self.target.value("SELECT to_regclass('hyperfill.build')") is None:
             return super().progress()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 ((in_table, staged, in_ledger),) = self.target.rows_of_one_moment(self.COUNTS)
@@ -275,30 +273,8 @@ def test_live_writer(hyperfill, places, chance, source_kind):
     """The application goes on writing into the same and into newer chunks, and makes some of them itself."""
     backfill = building(hyperfill, places, source_kind)
     target = backfill.target
-    writer = Database(target.server, target.name)
-    ended, written, slowest = threading.Event(), [], [0.0]
-
-    def write():
-        number = 0
-        while not ended.is_set():
-            moment = START.timestamp() + (number * 977) % 500_000
-            begun = time.monotonic()
-            writer.execute(f"INSERT INTO cpu (time, tags_id, hostname) VALUES (to_timestamp({moment}), {1_000_000 + number}, 'live')")
-            slowest[0] = max(slowest[0], time.monotonic() - begun)
-            written.append(number)
-            number += 1
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        backfill.start("--overlap", "keep").wait(timeout=120, check=0)
-    finally:
-        ended.set()
-        thread.join()
-        writer.close()
-    print(f"{len(written)} rows written meanwhile, the slowest took {slowest[0]:.2f} s")
-    assert len(written) > 20
-    assert target.value("SELECT count(*) FROM cpu WHERE tags_id >= 1000000") == len(written)
+    with LiveWriter(target, span=500_000) as writer:
+        backfill.start("--overlap", "keep").wait(check=0)
+    writer.check()
     assert target.fingerprint("cpu", where="tags_id < 1000000") == backfill.expected
     assert open_builds(target) == 0 and strays(target) == []

@@ -1,14 +1,12 @@
 """Strategy build on native partitions: in the end each partition is what it was, with all its rows."""
 
 import datetime
-import threading
-import time
 
 import psycopg2
 import pytest
 
-from harness import START, Database, create_cpu, fill_cpu
-from test_build import open_builds
+from harness import START, Database, LiveWriter, create_cpu, fill_cpu, wait_until
+from test_build import interrupt, open_builds
 from test_kill import make_backfill
 
 KIND = "pg15"
@@ -320,7 +318,7 @@ def test_all_partitions_missing(servers, hyperfill, chance):
     line = ("run", *arguments(source, target, "--create-partitions", "--range-interval", "1h", "--progress", "none"))
     processes = [hyperfill.start(*line, "--checkpoint", hyperfill.folder / f"{number}.checkpoint") for number in range(2)]
     for process in processes:
-        process.wait(timeout=120, check=0)
+        process.wait(check=0)
     assert target.fingerprint("cpu") == source.fingerprint("cpu")
     assert target.value("SELECT count(*) FROM pg_inherits WHERE inhparent = 'cpu'::regclass") == 9
     assert strays(target) == [] and open_builds(target) == 0
@@ -421,17 +419,7 @@ def test_thirty_kills(hyperfill, servers, chance, source_kind):
 
 
 def interrupted(hyperfill, servers):
-    building = Building(hyperfill, servers, "shuffled", rows=100_000)
-    backfill = building.backfill
-    for share in (0.3, 0.2, 0.1, 0.5):
-        process = backfill.start()
-        backfill.wait_for(process, share * backfill.rows_expected)
-        process.kill()
-        backfill.progress()
-        if open_builds(building.target):
-            return building
-        building.begin_anew()
-    raise AssertionError("no partition was begun")
+    return interrupt(Building(hyperfill, servers, "shuffled", rows=100_000))
 
 
 def test_clean_drops_what_was_begun(hyperfill, servers, chance):
@@ -459,7 +447,7 @@ def test_trigger_that_drops_rows_meanwhile(hyperfill, servers):
     place = target.value("SELECT min(data) FROM hyperfill.build")
     target.execute(f"""CREATE FUNCTION drop_row() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
         CREATE TRIGGER late BEFORE INSERT ON {place} FOR EACH ROW WHEN (NEW.tags_id = 5) EXECUTE FUNCTION drop_row()""")
-    result = building.backfill.start().wait(timeout=120, check=3)
+    result = building.backfill.start().wait(check=3)
     assert "on their way into the table" in result.stderr, result
     assert strays(target) and open_builds(target)
     target.execute(f"DROP TRIGGER late ON {place}")
@@ -475,7 +463,7 @@ def test_role_that_may_not_see_what_is_begun(hyperfill, servers):
         GRANT ALL ON hyperfill.job, hyperfill.piece, hyperfill.reject, cpu TO helper""")
     try:
         building.backfill.arguments[building.backfill.arguments.index("--strategy") + 1] = "append"
-        result = building.backfill.start(target=target.conninfo + " user=helper").wait(timeout=120, check=4)
+        result = building.backfill.start(target=target.conninfo + " user=helper").wait(check=4)
         assert "may not read" in result.stderr and "GRANT" in result.stderr, result
     finally:
         target.execute("DROP OWNED BY helper; DROP ROLE helper")
@@ -496,6 +484,10 @@ def test_partition_that_has_changed_since(hyperfill, servers, chance):
     assert oids(target)[name] == before[name]
 
 
+def pieces(database):
+    return database.value("SELECT to_regclass('hyperfill.piece')") and database.value("SELECT count(*) FROM hyperfill.piece")
+
+
 @pytest.mark.parametrize("step", ["2h", "20m"], ids=["whole", "parts"])
 def test_live_writer(hyperfill, servers, chance, step):
     """The application goes on writing into the same partitions; it loses nothing, and waits for little."""
@@ -503,32 +495,16 @@ def test_live_writer(hyperfill, servers, chance, step):
     target, backfill = building.target, building.backfill
     target.execute("ALTER TABLE cpu DROP CONSTRAINT cpu_pkey")
     backfill.arguments[backfill.arguments.index("--range-interval") + 1] = step
-    writer = Database(target.server, target.name)
-    ended, written, slowest, before = threading.Event(), [], [0.0], oids(target)
-
-    def write():
-        while not ended.is_set():
-            number = len(written)
-            moment = START.timestamp() + (number * 977) % 200_000
-            begun = time.monotonic()
-            writer.execute(f"INSERT INTO cpu (time, tags_id, hostname) VALUES (to_timestamp({moment}), {1_000_000 + number}, 'live')")
-            slowest[0] = max(slowest[0], time.monotonic() - begun)
-            written.append(number)
-            time.sleep(0.02)
-
+    before = oids(target)
     process = backfill.start("--overlap", "keep")
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        process.wait(timeout=120, check=0)
-    finally:
-        ended.set()
-        thread.join()
-        writer.close()
+    # Partitions with rows are appended to: the first is begun before there are any in all of them.
+    wait_until(lambda: open_builds(target) or pieces(target) or not process.running, what="a partition that is begun")
+    with LiveWriter(target, span=200_000) as writer:
+        process.wait(check=0)
     exchanged = built(before, oids(target))
-    print(f"{len(written)} rows written meanwhile, the slowest took {slowest[0]:.2f} s; {len(exchanged)} partitions exchanged")
-    assert written and exchanged
-    assert target.value("SELECT count(*) FROM cpu WHERE hostname = 'live' AND tags_id >= 1000000") == len(written)
+    print(f"{len(exchanged)} partitions exchanged")
+    assert exchanged
+    writer.check()
     assert target.fingerprint("cpu", where="hostname IS DISTINCT FROM 'live'") == backfill.expected
     assert open_builds(target) == 0 and strays(target) == []
 

@@ -145,13 +145,13 @@ def truncations(job, content, lines):
             raise AssertionError(f"cut at byte {size} of {len(content)}, after {content[:size][-80:]!r}") from error
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 def test_truncated_at_every_byte_of_the_last_two_lines(one_interrupted):
     truncations(one_interrupted, one_interrupted.checkpoint.read_bytes(), 2)
     finish(one_interrupted)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 def test_truncated_at_every_byte_of_the_last_two_pieces(one_interrupted):
     content = one_interrupted.checkpoint.read_bytes()
     lines = content.splitlines(keepends=True)
@@ -184,7 +184,7 @@ def assert_status_speaks(job):
     return None
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(3000)
 def test_flipped_bits(one_interrupted, chance):
     job = one_interrupted
     ledger, stored = job.ledger(), job.stored()

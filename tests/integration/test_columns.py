@@ -295,9 +295,9 @@ def test_resume_after_kill_with_a_shape(target, hyperfill, chance):
     options = target.options(file, "--map", "ts=time", "--ignore-columns", "skip", "--set", "note={stem}", "--time-format", "epoch",
                              "--comment", "#", "--memory", "16MB", "--jobs", "2", "--checkpoint", target.tmp_path / "job")  # fmt: skip
     kills = 0
-    for _ in range(6):
+    for number in range(6):
         process = hyperfill.start("run", *options)
-        time.sleep(chance.uniform(0.05, 0.3))
+        time.sleep(chance.uniform(0.05, 0.1 if number < 3 else 0.3))
         process.kill()
         kills += process.popen.returncode == -signal.SIGKILL
     hyperfill.run("run", *options)

@@ -1,7 +1,5 @@
 """Compressed inputs: whatever decompresses to a file loads as that file does; what is cut off, corrupt or still being written is refused."""
 
-import ctypes
-import ctypes.util
 import gzip
 import json
 import os
@@ -9,8 +7,6 @@ import random
 import re
 import struct
 import subprocess
-import threading
-import time
 
 import pytest
 
@@ -127,15 +123,16 @@ def test_other_program_is_named(target, hyperfill):
     assert "xz" in result.stderr
 
 
-def test_rows_of_a_slow_pipe_arrive(target, hyperfill, text):
-    """What was flushed is loaded while the pipe is silent, and the stop is heard there."""
+def test_stop_is_heard_at_a_silent_pipe(target, hyperfill, text):
+    """The stop is heard while the pipe is silent."""
     reader, writer = os.pipe()
     process = hyperfill.start("run", *target.options("-"), stdin=reader)
     os.close(reader)
     os.write(writer, zstd(text[:5000]))
-    time.sleep(1)
+    job = "SELECT count(*) FROM hyperfill.job"
+    wait_until(lambda: target.database.value("SELECT to_regclass('hyperfill.job')") and target.database.value(job), what="the job")
     process.signal(2)
-    result = process.wait(timeout=20, check=STOPPED)
+    result = process.wait(check=STOPPED)
     os.close(writer)
     assert "resume" in result.stderr or "same command" in result.stderr, result
 
@@ -302,10 +299,14 @@ def test_verified_before(target, hyperfill, kind, rows):
     packed = bytearray(pack(text))
     good = target.file(bytes(packed), name="good")
     packed[-6 if kind == "gz" else -2] ^= 1
-    result = hyperfill.run("run", *target.options(target.file(bytes(packed)), "--memory", "16MB"), check=DATA)
+    # A quarter of it is for text and for what decompressing takes: with less, whether the small text has room beside zstd's
+    # window depends on whether that is given back by then. The large one never has.
+    memory = ["--memory", "32MB"]
+    assert rows == 1000 or len(text) > 8 << 20
+    result = hyperfill.run("run", *target.options(target.file(bytes(packed)), *memory), check=DATA)
     assert "checksum" in result.stderr and "suspect" not in result.stderr, result
     assert target.database.value("SELECT count(*) FROM m") == 0
-    result = hyperfill.run("run", *target.options(good, "--memory", "16MB", "--checkpoint", hyperfill.folder / "good.checkpoint"))
+    result = hyperfill.run("run", *target.options(good, *memory, "--checkpoint", hyperfill.folder / "good.checkpoint"))
     assert target.database.rows("SELECT count(*), count(DISTINCT value) FROM m") == [(rows, rows)]
     # It is told only where it takes its time.
     assert ("verifying" in result.stderr) == (rows > 1000), result
@@ -370,7 +371,7 @@ class Held:
         with self.connection.cursor() as cursor:
             cursor.execute("LOCK TABLE m IN SHARE MODE")
         self.process = hyperfill.start("run", *target.options(path, "--memory", "16MB"))
-        wait_until(lambda: target.database.value("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0, what="a writer that waits")
+        wait_until(target.database.waits_for_locks, what="a writer that waits")
 
     def release(self):
         self.connection.rollback()

@@ -57,14 +57,14 @@ class Backfill:
         name, value = self.mark.split("=")
         return self.hyperfill.start(verb, *self.arguments(command, *more), env={name: value})
 
-    def run(self, command, *more, check=0, timeout=60, verb="run"):
-        result = self.start(command, *more, verb=verb).wait(timeout, check)
+    def run(self, command, *more, check=0, verb="run"):
+        result = self.start(command, *more, verb=verb).wait(check=check)
         self.check_nothing_left()
         return result
 
     def check_nothing_left(self):
         # Who was killed may take a moment to go.
-        wait_until(lambda: not self.left_behind(), timeout=3, what="the end of all commands")
+        wait_until(lambda: not self.left_behind(), what="the end of all commands")
 
     def left_behind(self):
         """What runs that was started with our mark in its environment, hyperfill itself included."""
@@ -305,7 +305,8 @@ def test_range_that_fails_for_good(make, chance):
     failing_days(backfill, chance, [0, 4, 0, 0])
     begin = time.monotonic()
     result = backfill.run(DAYS_COMMAND, *WINDOW, check=SERVER)
-    assert time.monotonic() - begin < 20
+    # Well before the time that lost connections are given.
+    assert time.monotonic() - begin < 120
     assert "after 4 attempts" in result.stderr and "from 2024-03-02 00:00:00+00 until before 2024-03-03" in result.stderr, result
     assert backfill.check_subset() == backfill.database.value("SELECT count(*) FROM expected WHERE time::date <> '2024-03-02'")
     backfill.run(DAYS_COMMAND, *WINDOW)
@@ -331,7 +332,8 @@ def test_command_that_cannot_be_run(make, edges, command, said):
     backfill.csv()
     begin = time.monotonic()
     result = backfill.run(command + edges, *WINDOW, check=USAGE)
-    assert time.monotonic() - begin < 10
+    # Well before the time that lost connections are given.
+    assert time.monotonic() - begin < 120
     assert said in result.stderr and "trying again" not in result.stderr, result
 
 
@@ -452,10 +454,11 @@ def test_interrupt_of_a_command_that_hangs(make, edges, how):
     time.sleep(0.2)
     process.signal(signal.SIGINT)
     begin = time.monotonic()
-    process.wait(20, STOPPED)
+    process.wait(check=STOPPED)
     seconds = time.monotonic() - begin
     backfill.check_nothing_left()
-    assert seconds < 8, f"{seconds} s"
+    # The command has a second to go by itself; without our help it would take a thousand.
+    assert seconds < 60, f"{seconds} s"
 
 
 @pytest.mark.parametrize("how", HANGS)
@@ -466,7 +469,7 @@ def test_kill_of_hyperfill_leaves_no_command(make, how):
     process = backfill.start("./source.sh")
     wait_until(lambda: any(b"sleep" in cmdline for _, cmdline in backfill.left_behind()), what="the sleep")
     process.kill()
-    wait_until(lambda: not backfill.left_behind(), timeout=5, what="the end of the command")
+    wait_until(lambda: not backfill.left_behind(), what="the end of the command")
 
 
 def test_no_descriptor_of_ours_and_no_signal_mask_is_inherited(make):
@@ -713,17 +716,17 @@ def test_interrupts(make, chance, edges):
     backfill = make(count=60_000)
     command, more = backfill.psql(edges), ["--memory", "16MB", *WINDOW, "--range-interval", "1h" if edges else "6h"]
     reached, advances, stops = 0, 0, 0
-    for _ in range(8):
+    for number in range(12):
         process = backfill.start(command, *more)
         test_kill.wait_for_signals(process)
-        if chance.random() < 0.6:
+        if number == 0 or chance.random() < 0.6:
             wait_until(lambda: not process.running or backfill.database.value("SELECT count(*) FROM m") > reached, what="progress")
         time.sleep(chance.uniform(0, 0.1))
         process.signal(signal.SIGINT)
         if chance.random() < 0.5:
             time.sleep(chance.uniform(0, 0.05))
             process.signal(signal.SIGINT)
-        status = process.wait(20).status
+        status = process.wait().status
         assert status in (0, STOPPED), process.result()
         backfill.check_nothing_left()
         now = backfill.check_subset()
@@ -731,6 +734,11 @@ def test_interrupts(make, chance, edges):
         stops += status == STOPPED
         assert now >= reached
         reached = now
+        if status == 0:
+            backfill.check()
+            backfill.database.execute("TRUNCATE m; DROP SCHEMA hyperfill CASCADE")
+            (backfill.folder / "hyperfill-m.checkpoint").unlink()
+            reached = 0
     print(f"{stops} stops, {advances} with progress")
     assert stops >= 2 and advances >= 1
     backfill.run(command, *more)
@@ -739,5 +747,5 @@ def test_interrupts(make, chance, edges):
 
 def nothing_left(mark):
     """Whoever was killed just now has its guard to end its commands."""
-    wait_until(lambda: not processes_with(mark), timeout=5, what="the end of all commands")
+    wait_until(lambda: not processes_with(mark), what="the end of all commands")
     return ()

@@ -1,5 +1,6 @@
 """The harness itself: what other tests rely on without looking."""
 
+import gc
 import hashlib
 import os
 import select
@@ -244,11 +245,13 @@ def test_proxy_keeps_nothing_of_ended_connections(database, proxy, server):
     line = proxy(server)
     psycopg2.connect(line.conninfo(database)).close()
     wait_until(lambda: not line._open_connections())
+    # What others left to be collected goes now, not between the counts.
+    gc.collect()
     descriptors = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         psycopg2.connect(line.conninfo(database)).close()
     wait_until(lambda: not line._open_connections())
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(os.listdir("/proc/self/fd")) <= descriptors
 
 
 def test_proxy_cuts_after_random_bytes_and_then_no_more(server, database, proxy):

@@ -926,7 +926,7 @@ def test_password_is_not_in_the_command_line_of_the_process(hyperfill, tmp_path,
         other = "--target" if side == "--source" else "--source"
         given = [f"{side}={conninfo}"] if joined else [side, conninfo]
         process = hyperfill.start("run", *given, other, silent, "--table", "m", "--until", "2024-03-05 00:00:00Z")
-        listener.settimeout(10)
+        listener.settimeout(harness.PATIENCE)
         # Held, because a connection that is closed would end the program.
         connection, _ = listener.accept()
         assert process.running

@@ -10,6 +10,8 @@ import time
 import psycopg2
 import pytest
 
+from harness import wait_until
+
 DATA, SERVER, USAGE = 3, 4, 2
 START = datetime.datetime(2024, 3, 1, tzinfo=datetime.timezone.utc)
 COLUMNS = "time timestamptz NOT NULL, id int, note text"
@@ -60,6 +62,13 @@ def records(count, begin=0, width=10, step_seconds=30):
         f"{START + datetime.timedelta(seconds=row * step_seconds):%Y-%m-%d %H:%M:%S}+00,{row},{'x' * width}\n"
         for row in range(begin, begin + count)
     )
+
+
+def held(target):
+    """A session that lets nobody write into the table until it is closed."""
+    session = target.database.connect()
+    session.cursor().execute("LOCK TABLE m IN SHARE MODE")
+    return session
 
 
 # ---- The table "Defects reproduced here"
@@ -164,16 +173,18 @@ def test_backend_killed_while_loading(target, hyperfill):
     """There: what follows is loaded otherwise than what came before. Here the piece is simply loaded again."""
     target.create()
     file = target.file(HEADER + records(100_000, width=200, step_seconds=1))
+    locking = held(target)
     process = hyperfill.start(*target.arguments(file, "--memory", "16MB", "--jobs", "2"))
-    kills = 0
-    while process.running and kills < 3:
-        kills += target.database.value(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'COPY%' AND state = 'active'"
+    for _ in range(3):
+        # Of a COPY that waits for the lock nothing is done yet.
+        kill = (
+            "SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE 'COPY%' AND wait_event_type = 'Lock'"
         )
-        time.sleep(0.05)
+        wait_until(lambda: target.database.value(kill) or not process.running, what="a COPY that waits")
+    locking.close()
     result = process.wait(check=0)
-    assert kills > 0 and int(re.search(r"retries  (\d+)", result.stderr)[1]) > 0
+    assert int(re.search(r"retries  (\d+)", result.stderr)[1]) >= 3
     assert target.database.fingerprint("m") == target.copied(file)
 
 
@@ -224,11 +235,13 @@ def test_file_still_being_written_is_refused(target, hyperfill):
     """parallel-copy 55: reads a file still being written. Here the end counts as the end only if nobody moved it."""
     target.create()
     file = target.file(HEADER + records(200_000, width=100, step_seconds=1))
+    # It cannot be read to its end: the memory has no room for it.
+    locking = held(target)
     process = hyperfill.start(*target.arguments(file, "--memory", "16MB"))
-    while process.running and "rows" not in process.stderr and target.count() == 0:
-        time.sleep(0.005)
+    wait_until(lambda: target.database.waits_for_locks() or not process.running, what="a writer that waits")
     with open(file, "a") as opened:
         opened.write(records(1, begin=200_000))
+    locking.close()
     result = process.wait()
     assert result.status == DATA and "changed while it was being read" in result.stderr, result
 

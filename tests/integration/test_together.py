@@ -69,10 +69,10 @@ def test_all_at_once(hyperfill, servers, chance, kind):
     arguments += ["--timezone", "UTC", "--on-bad-row", "reject", "--max-rejects", "5%", "--on-conflict", "skip", "--spill-dir", "spill"]
     arguments += ["--time-column", "time", "--range-interval", "2h"]
     kills = 0
-    for _ in range(12):
+    for number in range(12):
         speed = ["--jobs", chance.choice([1, 2, 4]), "--readers", chance.choice([1, 2, 3]), "--memory", chance.choice(["16MB", "64MB"])]
         process = hyperfill.start("run", *arguments, *speed)
-        time.sleep(chance.uniform(0.02, 0.5))
+        time.sleep(chance.uniform(0.02, 0.1 if number < 3 else 0.5))
         process.kill()
         assert process.popen.returncode in (0, 8, -signal.SIGKILL), process.result()
         kills += process.popen.returncode == -signal.SIGKILL

@@ -260,7 +260,7 @@ def compare(database, kind, fields):
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=[kind.type for kind in KINDS])
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_values(types, kind, chance):
     plain, refused = compare(types, kind, [field(chance, kind.random(chance)) for _ in range(COUNT)])
     rare, rare_refused = compare(types, kind, [field(chance, nasty(kind, chance)) for _ in range(COUNT)])

@@ -6,7 +6,7 @@
 
 #include "engine/log.h"
 
-#define LIMIT_S 280
+#define LIMIT_S 1700
 
 uint64_t seed;
 static _Atomic uint64_t draws;

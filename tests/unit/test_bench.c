@@ -122,6 +122,6 @@ int main(void)
         cmocka_unit_test(test_no_reader_ahead), cmocka_unit_test(test_nothing), cmocka_unit_test(test_memory),
     };
 
-    alarm(60);
+    alarm(1700);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

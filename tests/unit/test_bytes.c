@@ -820,6 +820,6 @@ int main(void)
     printf("HYPERFILL_TEST_SEED=%u\n", seed);
     /* A reader that fails leaves the feeding thread alone with the pipe. */
     signal(SIGPIPE, SIG_IGN);
-    alarm(240);
+    alarm(1700);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -700,7 +700,7 @@ int main(void)
     };
     int failed;
 
-    alarm(240);
+    alarm(1700);
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/job", folder);
     failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -348,6 +348,6 @@ int main(void)
         cmocka_unit_test(test_random), cmocka_unit_test(test_many_cells),
     };
 
-    alarm(240);
+    alarm(1700);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

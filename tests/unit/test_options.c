@@ -475,6 +475,6 @@ int main(void)
         cmocka_unit_test(test_bench),
     };
 
-    alarm(240);
+    alarm(1700);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

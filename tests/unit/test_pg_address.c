@@ -169,6 +169,6 @@ int main(void)
         cmocka_unit_test(test_scrub),       cmocka_unit_test(test_nobody),
     };
 
-    alarm(240);
+    alarm(1700);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

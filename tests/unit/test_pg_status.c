@@ -106,6 +106,6 @@ int main(void)
         cmocka_unit_test(test_growth),
     };
 
-    alarm(240);
+    alarm(1700);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

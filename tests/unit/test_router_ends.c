@@ -158,6 +158,6 @@ int main(void)
 
     /* That a spill is full is what many plans are for. */
     log_level_set(LOG_WARNING);
-    alarm(280);
+    alarm(1700);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

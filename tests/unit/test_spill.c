@@ -462,7 +462,7 @@ int main(void)
         cmocka_unit_test(test_folders),   cmocka_unit_test(test_threads),
     };
 
-    alarm(120);
+    alarm(1700);
     print_message("seed %d\n", (int)getpid());
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }

@@ -448,6 +448,6 @@ int main(void)
         cmocka_unit_test(test_unchanged),   cmocka_unit_test(test_sample_compressed),
     };
 
-    alarm(240);
+    alarm(1700);
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

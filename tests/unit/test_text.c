@@ -129,6 +129,6 @@ int main(void)
         cmocka_unit_test(test_count_format), cmocka_unit_test(test_duration_format),
     };
 
-    alarm(240);
+    alarm(1700);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -461,6 +461,6 @@ int main(void)
         cmocka_unit_test(test_intervals),
     };
 
-    alarm(240);
+    alarm(1700);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 
-from .common import ROOT
+from .common import PATIENCE, ROOT
 
 
 class Result:
@@ -92,7 +92,7 @@ class Process:
             time.sleep(0.002)
         return peak
 
-    def wait(self, timeout=120, check=None):
+    def wait(self, timeout=PATIENCE, check=None):
         try:
             status = self.popen.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -133,7 +133,7 @@ class Hyperfill:
         self.processes.append(process)
         return process
 
-    def run(self, *arguments, check=0, timeout=120, env=None, stdin=None):
+    def run(self, *arguments, check=0, timeout=PATIENCE, env=None, stdin=None):
         """Runs to the end and expects the status `check`; None expects nothing."""
         return self.start(*arguments, env=env, stdin=stdin).wait(timeout, check)
 

@@ -129,7 +129,7 @@ class ProxiedConnection:
 
     def _pump(self, source, sink, look):
         while data := source.recv(65536):
-            self._proxy._flowing.wait()
+            self._proxy._wait_to_flow()
             data, is_lost = look(data)
             data, is_used_up = self._take(data)
             sink.sendall(data)
@@ -194,6 +194,7 @@ class Proxy:
         self._flowing = threading.Event()
         self._flowing.set()
         self._connections = []
+        self._held = 0
         self._cut_bytes = None
         self._cuts_left = 0
         self._commits_until_loss = 0
@@ -254,6 +255,20 @@ class Proxy:
 
     def resume(self):
         self._flowing.set()
+
+    def is_holding(self):
+        """Whether somebody has said something that does not pass: it is in flight until resume()."""
+        with self._lock:
+            return self._held > 0
+
+    def _wait_to_flow(self):
+        if self._flowing.is_set():
+            return
+        with self._lock:
+            self._held += 1
+        self._flowing.wait()
+        with self._lock:
+            self._held -= 1
 
     def _accept(self):
         while True:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 
 import psycopg2
+import psycopg2.errors
 import psycopg2.extensions
 from psycopg2 import sql as sql_parts
 
@@ -70,10 +71,19 @@ class RemoteServer:
         connection = psycopg2.connect(self.conninfo("postgres"))
         try:
             connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute(sql_parts.SQL(statement).format(sql_parts.Identifier(name)))
+            wait_until(lambda: self._is_done(connection, sql_parts.SQL(statement).format(sql_parts.Identifier(name))), what=statement)
         finally:
             connection.close()
+
+    @staticmethod
+    def _is_done(connection, statement):
+        # Also with FORCE the server waits only five seconds for backends to go: those of a killed client may take longer.
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+            return True
+        except psycopg2.errors.ObjectInUse:
+            return False
 
 
 _database_numbers = itertools.count(1)
@@ -284,6 +294,21 @@ class Database:
     def value(self, query, arguments=None):
         ((value,),) = self.rows(query, arguments)
         return value
+
+    def wait_until_alone(self):
+        """Until the backends of killed clients are gone: what they were at may be committed before."""
+        others = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+            " AND pid <> pg_backend_pid()"
+        )
+        wait_until(lambda: self.value(others) == 0, what=f"the end of the others in {self.name}")
+
+    def waits_for_locks(self):
+        """How many sessions of this database wait for a lock that another one has, and not only to make a file longer."""
+        return self.value(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            " AND wait_event <> 'extend'"
+        )
 
     def copy_in(self, statement, file):
         """COPY … FROM STDIN of a file object or a path; returns the count of rows."""
