@@ -42,7 +42,9 @@ enum status command_default_path(const struct options *options, const char *give
     if (given != NULL)
         size = snprintf(path, CHECKPOINT_PATH_MAX, "%s", given);
     else
-        size = snprintf(path, CHECKPOINT_PATH_MAX, "hyperfill-%s.%s", options->table, ending);
+        size = snprintf(path, CHECKPOINT_PATH_MAX, "hyperfill-%s.%s",
+                        options->command != COMMAND_STATUS && options_several(options) ? "tables" : options->table,
+                        ending);
     if (size >= CHECKPOINT_PATH_MAX)
         return error_set(error, STATUS_USAGE, "the path of the %s file is too long", ending);
     if (given == NULL)
