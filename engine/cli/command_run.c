@@ -259,9 +259,12 @@ static enum status run_tell_complete(struct run *run, struct error *error)
 
 enum status command_run(const struct options *options, struct error *error)
 {
-    struct run *run = calloc(1, sizeof *run);
+    struct run *run;
     enum status status;
 
+    if (options_several(options))
+        return run_tables(options, error);
+    run = calloc(1, sizeof *run);
     if (run == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     run->job.options = options;

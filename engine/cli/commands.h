@@ -13,6 +13,11 @@ MUST_CHECK enum status command_clean(const struct options *options, struct error
 MUST_CHECK enum status command_replay(const struct options *options, struct error *error);
 MUST_CHECK enum status command_bench(const struct options *options, struct error *error);
 
+/* The same commands for several tables: options_several; status for the file of such a job. */
+MUST_CHECK enum status plan_tables(const struct options *options, struct error *error);
+MUST_CHECK enum status run_tables(const struct options *options, struct error *error);
+MUST_CHECK enum status status_tables(const struct options *options, const char *path, bool locked, struct error *error);
+
 /*
  * The checkpoint file of these options: --checkpoint, else hyperfill-<table>.checkpoint, where letters of the table's
  * name that a shell or a path would take amiss are underscores. STATUS_USAGE if the path is too long.
