@@ -22,6 +22,7 @@
 struct checkpoint {
     char *path; /* without symbolic links, so that rename replaces the file itself */
     int fd;
+    const char *part; /* of several tables: whose lines are appended; NULL: there is one */
     pthread_mutex_t mutex;
     int64_t size; /* guarded by mutex: end of the last whole line; -1 until the first rewrite */
 };
@@ -234,6 +235,20 @@ out:
     return status;
 }
 
+/* Closes the lines and puts them in the place of all there was. */
+static enum status lines_replace(struct checkpoint *checkpoint, struct lines *lines, struct error *error)
+{
+    enum status status = lines_close(lines, error);
+
+    if (status == STATUS_OK) {
+        pthread_mutex_lock(&checkpoint->mutex);
+        status = file_replace(checkpoint, lines, error);
+        pthread_mutex_unlock(&checkpoint->mutex);
+    }
+    free(lines->text);
+    return status;
+}
+
 enum status checkpoint_rewrite(struct checkpoint *checkpoint, const struct checkpoint_state *state, struct error *error)
 {
     struct lines lines;
@@ -241,15 +256,27 @@ enum status checkpoint_rewrite(struct checkpoint *checkpoint, const struct check
 
     if (status != STATUS_OK)
         return status;
+    lines_first(&lines, CHECKPOINT_FIRST);
     lines_state(&lines, state);
-    status = lines_close(&lines, error);
-    if (status == STATUS_OK) {
-        pthread_mutex_lock(&checkpoint->mutex);
-        status = file_replace(checkpoint, &lines, error);
-        pthread_mutex_unlock(&checkpoint->mutex);
+    return lines_replace(checkpoint, &lines, error);
+}
+
+enum status checkpoint_rewrite_set(struct checkpoint *checkpoint, const struct checkpoint_set *set, struct error *error)
+{
+    char now[CHECKPOINT_TIME_SIZE];
+    struct lines lines;
+    enum status status = lines_open(&lines, error);
+
+    if (status != STATUS_OK)
+        return status;
+    lines_first(&lines, CHECKPOINT_FIRST_SET);
+    for (size_t i = 0; i < set->count; i++) {
+        lines_table(&lines, set->parts[i].name);
+        lines_state(&lines, &set->parts[i].state);
+        if (set->parts[i].starts)
+            lines_start(&lines, lines_now(now));
     }
-    free(lines.text);
-    return status;
+    return lines_replace(checkpoint, &lines, error);
 }
 
 /* Writes behind the last whole line. After a failure the size stays, so that the next append writes over the rest. */
@@ -270,6 +297,21 @@ static enum status text_append(struct checkpoint *checkpoint, const char *text, 
     return status;
 }
 
+/* Whose lines they are is written with them, so that a torn end never changes what others mean. */
+static enum status lines_begin(const struct checkpoint *checkpoint, struct lines *lines, struct error *error)
+{
+    enum status status = lines_open(lines, error);
+
+    if (status == STATUS_OK && checkpoint->part != NULL)
+        lines_table(lines, checkpoint->part);
+    return status;
+}
+
+void checkpoint_turn(struct checkpoint *checkpoint, const char *name)
+{
+    checkpoint->part = name;
+}
+
 /* Closes and appends what was put into `lines`. */
 static enum status lines_append(struct checkpoint *checkpoint, struct lines *lines, struct error *error)
 {
@@ -285,7 +327,7 @@ enum status checkpoint_start(struct checkpoint *checkpoint, struct error *error)
 {
     char now[CHECKPOINT_TIME_SIZE];
     struct lines lines;
-    enum status status = lines_open(&lines, error);
+    enum status status = lines_begin(checkpoint, &lines, error);
 
     if (status != STATUS_OK)
         return status;
@@ -297,7 +339,7 @@ enum status checkpoint_plan(struct checkpoint *checkpoint, int64_t ranges, int64
                             struct error *error)
 {
     struct lines lines;
-    enum status status = lines_open(&lines, error);
+    enum status status = lines_begin(checkpoint, &lines, error);
 
     if (status != STATUS_OK)
         return status;
@@ -309,7 +351,7 @@ enum status checkpoint_piece(struct checkpoint *checkpoint, const struct checkpo
 {
     char now[CHECKPOINT_TIME_SIZE];
     struct lines lines;
-    enum status status = lines_open(&lines, error);
+    enum status status = lines_begin(checkpoint, &lines, error);
 
     if (status != STATUS_OK)
         return status;
@@ -321,7 +363,7 @@ enum status checkpoint_rejects(struct checkpoint *checkpoint, int64_t all, int64
 {
     char now[CHECKPOINT_TIME_SIZE];
     struct lines lines;
-    enum status status = lines_open(&lines, error);
+    enum status status = lines_begin(checkpoint, &lines, error);
 
     if (status != STATUS_OK)
         return status;
@@ -335,7 +377,7 @@ enum status checkpoint_failed(struct checkpoint *checkpoint, int32_t input, int6
     struct checkpoint_failure failure = {.input = input, .lo = lo, .hi = hi, .text = (char *)text};
     char now[CHECKPOINT_TIME_SIZE];
     struct lines lines;
-    enum status status = lines_open(&lines, error);
+    enum status status = lines_begin(checkpoint, &lines, error);
 
     if (status != STATUS_OK)
         return status;
@@ -347,7 +389,7 @@ enum status checkpoint_stop(struct checkpoint *checkpoint, enum checkpoint_end e
 {
     char now[CHECKPOINT_TIME_SIZE];
     struct lines lines;
-    enum status status = lines_open(&lines, error);
+    enum status status = lines_begin(checkpoint, &lines, error);
 
     if (status != STATUS_OK)
         return status;

@@ -20,6 +20,15 @@
  *     rejects all=3 open=1 at=…                rejected rows of the whole job, and those never replayed
  *     failed input=0 lo=… hi=… text=… at=…
  *     stop end=complete at=…
+ *
+ * The file of a job of several tables has another first line, and says before each stretch of lines whose they are. Of
+ * each table they are what they would be in a file of its own.
+ *
+ *     hyperfill checkpoint 1 tables
+ *     table name="public"."cpu"
+ *     job id=5f0c… …
+ *     table name="public"."disk"
+ *     …
  */
 #pragma once
 
@@ -79,6 +88,20 @@ struct checkpoint_state {
     int64_t run_rows, run_bytes, run_ms; /* what the last run has done so far */
 };
 
+/* The file of several tables, in the order in which they were first in it. */
+struct checkpoint_part {
+    char *name;
+    struct checkpoint_state state; /* exists: it has lines; never torn or damaged by itself */
+    bool starts;                   /* for checkpoint_rewrite_set: and now a run begins, as checkpoint_start says */
+};
+
+struct checkpoint_set {
+    bool exists, damaged, torn; /* the file, as for one table */
+    int64_t damaged_line;
+    struct checkpoint_part *parts;
+    size_t count;
+};
+
 struct checkpoint;
 
 /*
@@ -89,6 +112,15 @@ struct checkpoint;
 MUST_CHECK enum status checkpoint_read(const char *path, struct checkpoint_state *state, struct error *error);
 void checkpoint_state_free(struct checkpoint_state *state);
 const char *checkpoint_state_text(const struct checkpoint_state *state, const char *key); /* NULL: not there */
+
+/* Whether the file is one of several tables; false where there is none, or it cannot be read. */
+bool checkpoint_is_set(const char *path);
+
+/* As checkpoint_read, of such a file; one of a single table is STATUS_USAGE, as such a file is to checkpoint_read. */
+MUST_CHECK enum status checkpoint_read_set(const char *path, struct checkpoint_set *set, struct error *error);
+void checkpoint_set_free(struct checkpoint_set *set);
+/* The part of that name; NULL: not there. */
+struct checkpoint_part *checkpoint_set_part(const struct checkpoint_set *set, const char *name);
 
 /* Whether a running hyperfill holds the file. */
 bool checkpoint_is_locked(const char *path);
@@ -106,6 +138,13 @@ MUST_CHECK enum status checkpoint_open(const char *path, struct checkpoint **che
  */
 MUST_CHECK enum status checkpoint_rewrite(struct checkpoint *checkpoint, const struct checkpoint_state *state,
                                           struct error *error);
+
+/* The same for a file of several tables. */
+MUST_CHECK enum status checkpoint_rewrite_set(struct checkpoint *checkpoint, const struct checkpoint_set *set,
+                                              struct error *error);
+
+/* Of several tables: what is appended from now on is of that one; borrowed. Who appends must do both alone. */
+void checkpoint_turn(struct checkpoint *checkpoint, const char *name);
 
 /*
  * Appending. Safe from several threads. A failure (disk full) is STATUS_SYSTEM and names the path; what was written of

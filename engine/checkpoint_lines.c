@@ -148,12 +148,23 @@ static void run_write(struct lines *lines, const struct checkpoint_state *state)
     line_end(lines);
 }
 
+void lines_first(struct lines *lines, const char *first)
+{
+    fputs(first, lines->stream);
+    line_end(lines);
+}
+
+void lines_table(struct lines *lines, const char *name)
+{
+    fputs("table", lines->stream);
+    line_text(lines, "name", name);
+    line_end(lines);
+}
+
 void lines_state(struct lines *lines, const struct checkpoint_state *state)
 {
     char now[CHECKPOINT_TIME_SIZE];
 
-    fputs(CHECKPOINT_FIRST, lines->stream);
-    line_end(lines);
     fputs("job", lines->stream);
     line_text(lines, "id", state->job);
     line_text(lines, "created", state->created[0] != '\0' ? state->created : lines_now(now));

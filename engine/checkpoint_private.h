@@ -3,6 +3,7 @@
  *
  *     checkpoint.c       ──► checkpoint_lines.c       lock, replace, append
  *     checkpoint_read.c  ──► checkpoint_record.c      load, check, merge
+ *     checkpoint_set.c   ──► both                     the same for a file of several tables
  */
 #pragma once
 
@@ -14,6 +15,7 @@
 
 #define CHECKPOINT_MAGIC "hyperfill checkpoint "
 #define CHECKPOINT_FIRST CHECKPOINT_MAGIC "1"
+#define CHECKPOINT_FIRST_SET CHECKPOINT_FIRST " tables"
 #define CHECKPOINT_TIME_SIZE 32
 
 /* A line is its record, a blank, and XXH3 of the record in this form. */
@@ -53,7 +55,11 @@ void lines_rejects(struct lines *lines, int64_t all, int64_t open, const char *a
 void lines_failure(struct lines *lines, const struct checkpoint_failure *failure, const char *at);
 void lines_stop(struct lines *lines, enum checkpoint_end end, const char *at);
 
-/* A whole file that says what the state says. */
+/* The first line of a file; and the one that says whose lines follow. */
+void lines_first(struct lines *lines, const char *first);
+void lines_table(struct lines *lines, const char *name);
+
+/* All lines but the first, saying what the state says. */
 void lines_state(struct lines *lines, const struct checkpoint_state *state);
 
 /* What became of a record. */
@@ -75,5 +81,26 @@ struct reading {
 
 /* Takes in a record, without its checksum. */
 enum outcome record_read(struct reading *reading, const char *record, size_t size);
+
+/* The name in a line of lines_table; LINE_DAMAGED if it is none. */
+enum outcome table_read(const char *record, size_t size, char **name);
+
+/* --- checkpoint_read.c --- */
+
+/* All of the file; *text is NULL where there is none. The caller frees it, also after a failure. */
+MUST_CHECK enum status checkpoint_load(const char *path, char **text, size_t *size, struct error *error);
+
+/*
+ * The first line tells whether the file is ours, and of the kind that begins with `first`. `rest` is what follows it,
+ * or NULL. Sets what the state says of the file.
+ */
+MUST_CHECK enum status checkpoint_first_line(const char *path, const char *first, const char *text, size_t size,
+                                             struct checkpoint_state *state, const char **rest, struct error *error);
+
+/* Takes the checksum off a line, without its newline. */
+bool checkpoint_line_check(const char *line, size_t *size);
+
+/* After the last record: merges pieces, and says how long the last run took. */
+enum outcome checkpoint_reading_end(struct reading *reading);
 
 void checkpoint_failures_free(struct checkpoint_state *state);

@@ -11,8 +11,7 @@
 
 /* ---- Lines ---- */
 
-/* Takes the checksum off a line, without its newline. */
-static bool line_check(const char *line, size_t *size)
+bool checkpoint_line_check(const char *line, size_t *size)
 {
     char checksum[CHECKSUM_SIZE + 1];
 
@@ -30,7 +29,7 @@ static enum outcome line_read(struct reading *reading, const char *line, const c
     size_t size = newline != NULL ? (size_t)(newline - line) : 0;
 
     *next = NULL;
-    if (newline == NULL || !line_check(line, &size)) {
+    if (newline == NULL || !checkpoint_line_check(line, &size)) {
         reading->state->torn = newline == NULL || newline + 1 == end;
         return reading->state->torn ? LINE_FINE : LINE_DAMAGED;
     }
@@ -119,16 +118,18 @@ static int64_t milliseconds_between(const char *from, const char *to)
 
 /* ---- The file ---- */
 
-/* The first line tells whether the file is ours. `rest` is what follows it, or NULL. */
-static enum status first_line_read(const char *path, const char *text, size_t size, struct checkpoint_state *state,
-                                   const char **rest, struct error *error)
+enum status checkpoint_first_line(const char *path, const char *kind, const char *text, size_t size,
+                                  struct checkpoint_state *state, const char **rest, struct error *error)
 {
-    char first[sizeof CHECKPOINT_FIRST + CHECKSUM_SIZE + 2];
-    size_t first_size = (size_t)snprintf(first, sizeof first, "%s " CHECKSUM_FORMAT "\n", CHECKPOINT_FIRST,
-                                         checkpoint_checksum(CHECKPOINT_FIRST, strlen(CHECKPOINT_FIRST)));
+    bool single = strcmp(kind, CHECKPOINT_FIRST) == 0;
+    const char *other = single ? CHECKPOINT_FIRST_SET : CHECKPOINT_FIRST;
+    char first[sizeof CHECKPOINT_FIRST_SET + CHECKSUM_SIZE + 2];
+    size_t first_size = (size_t)snprintf(first, sizeof first, "%s " CHECKSUM_FORMAT "\n", kind,
+                                         checkpoint_checksum(kind, strlen(kind)));
     const char *newline = memchr(text, '\n', size);
     size_t line_size = newline != NULL ? (size_t)(newline - text) : 0;
     bool ours = size >= strlen(CHECKPOINT_MAGIC) && memcmp(text, CHECKPOINT_MAGIC, strlen(CHECKPOINT_MAGIC)) == 0;
+    bool whole = checkpoint_line_check(text, &line_size);
 
     *rest = NULL;
     state->exists = size >= first_size;
@@ -140,8 +141,13 @@ static enum status first_line_read(const char *path, const char *text, size_t si
     if (!ours || newline == NULL)
         return error_set(error, STATUS_USAGE,
                          "%s is not a hyperfill checkpoint file; name another file, this one is left as it is", path);
+    if (whole && line_size == strlen(other) && memcmp(text, other, line_size) == 0)
+        return error_set(error, STATUS_USAGE,
+                         "checkpoint file %s is of a job of %s; give the options of that job, or name another"
+                         " --checkpoint file",
+                         path, single ? "several tables" : "one table");
     /* Whatever its checksum says: a file of another version is not for us to write over. */
-    if (line_check(text, &line_size) || memcmp(text, CHECKPOINT_FIRST " ", sizeof CHECKPOINT_FIRST) != 0)
+    if (whole || memcmp(text, CHECKPOINT_FIRST " ", sizeof CHECKPOINT_FIRST) != 0)
         return error_set(error, STATUS_USAGE,
                          "checkpoint file %s was written by another version of hyperfill (\"%.*s\"); use that version",
                          path, (int)(line_size < 60 ? line_size : 60), text);
@@ -153,7 +159,7 @@ static enum status first_line_read(const char *path, const char *text, size_t si
 }
 
 /* Opens without waiting: a named pipe would hold us. */
-static enum status file_load(const char *path, char **text, size_t *size, struct error *error)
+enum status checkpoint_load(const char *path, char **text, size_t *size, struct error *error)
 {
     enum status status = STATUS_OK;
     ssize_t got = 0;
@@ -193,22 +199,30 @@ out:
     return status;
 }
 
+enum outcome checkpoint_reading_end(struct reading *reading)
+{
+    struct checkpoint_state *state = reading->state;
+    enum outcome outcome = entries_merge(reading);
+
+    if (!reading->run_summed)
+        state->run_ms = milliseconds_between(state->started, state->updated);
+    return outcome;
+}
+
 static enum status text_parse(const char *path, const char *text, size_t size, struct reading *reading,
                               struct error *error)
 {
     struct checkpoint_state *state = reading->state;
     enum outcome outcome, merged;
     const char *rest;
-    enum status status = first_line_read(path, text, size, state, &rest, error);
+    enum status status = checkpoint_first_line(path, CHECKPOINT_FIRST, text, size, state, &rest, error);
 
     if (status != STATUS_OK || rest == NULL)
         return status;
     outcome = lines_read(reading, rest, text + size);
-    merged = entries_merge(reading);
+    merged = checkpoint_reading_end(reading);
     if (outcome == LINE_NO_MEMORY || merged == LINE_NO_MEMORY)
         return error_set(error, STATUS_SYSTEM, "out of memory for checkpoint file %s", path);
-    if (!reading->run_summed)
-        state->run_ms = milliseconds_between(state->started, state->updated);
     return STATUS_OK;
 }
 
@@ -220,7 +234,7 @@ enum status checkpoint_read(const char *path, struct checkpoint_state *state, st
     char *text;
 
     *state = (struct checkpoint_state){.ranges_planned = -1, .rows_planned = -1, .bytes_planned = -1};
-    status = file_load(path, &text, &size, error);
+    status = checkpoint_load(path, &text, &size, error);
     if (status == STATUS_OK && size > 0)
         status = text_parse(path, text, size, &reading, error);
     free(reading.entries);

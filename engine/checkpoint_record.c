@@ -278,6 +278,22 @@ static enum outcome stop_read(struct reading *reading, struct words *words)
     return outcome_of(word_end(words, &reading->state->end) && word_at(words, reading->state));
 }
 
+enum outcome table_read(const char *record, size_t size, char **name)
+{
+    struct words words = {.at = record + strlen("table"), .end = record + size};
+    enum outcome outcome;
+
+    *name = NULL;
+    if (size <= strlen("table") || memcmp(record, "table", strlen("table")) != 0)
+        return LINE_DAMAGED;
+    outcome = word_text(&words, "name", name);
+    if (outcome != LINE_FINE || words.at == words.end)
+        return outcome;
+    free(*name);
+    *name = NULL;
+    return LINE_DAMAGED;
+}
+
 enum outcome record_read(struct reading *reading, const char *record, size_t size)
 {
     static const struct {

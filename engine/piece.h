@@ -26,6 +26,7 @@ struct input_position {
 /* What is fixed when a piece is made. */
 struct piece_spec {
     struct place place;
+    int32_t table; /* of a job of several tables */
     int32_t input;
     bool replayable; /* a stream's piece: whole, kept until the commit */
     /* Streams: the rows of the range with record offset in [begin, end). Addressable: 0 and 1. */

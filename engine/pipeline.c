@@ -34,8 +34,13 @@
 #define OUTAGE_PAUSE_MAX_MS 2000
 
 struct failed_range {
-    int32_t input;
+    int32_t table, input;
     int64_t lo;
+};
+
+struct table_state {
+    int64_t failures_in_row;
+    bool failed; /* nothing more of it is begun */
 };
 
 struct pipeline {
@@ -48,7 +53,7 @@ struct pipeline {
     pthread_mutex_t mutex;   /* guards all below, and calls of the hooks */
     struct error error;      /* what ended the run, the first one */
     struct error failure;    /* the first quarantined range's */
-    int64_t failures_in_row;
+    struct table_state *tables;
     struct failed_range *failed;
     size_t failed_count, failed_room;
     int64_t streaming;             /* readers of a stream that are not at their end */
@@ -115,7 +120,7 @@ bool pipeline_cell_busy(struct pipeline *pipeline, const struct piece *piece)
     const struct piece_spec *spec = piece_spec(piece);
 
     if (!pipeline->spec->stream)
-        return tasks_has_cell(pipeline->tasks, &spec->place);
+        return tasks_has_cell(pipeline->tasks, spec->table, &spec->place);
     return !spec->last || cells_has(pipeline->cells, spec->place.cell.lo) || queue_has_cell(pipeline->queue, piece);
 }
 
@@ -143,13 +148,29 @@ static void pipeline_fail(struct pipeline *pipeline, const struct error *error)
     stop_request(pipeline->spec->stop, STOP_DRAIN);
 }
 
-static bool pipeline_range_failed(struct pipeline *pipeline, int32_t input, int64_t lo)
+/* Ends one of several tables: the others go on. */
+static void pipeline_fail_table(struct pipeline *pipeline, int32_t table, const struct error *error)
 {
+    bool first;
+
+    pthread_mutex_lock(&pipeline->mutex);
+    first = !pipeline->tables[table].failed;
+    pipeline->tables[table].failed = true;
+    if (first)
+        pipeline->spec->table_failed(pipeline->spec->context, table, error);
+    pthread_mutex_unlock(&pipeline->mutex);
+    tasks_drop_table(pipeline->tasks, table);
+}
+
+static bool pipeline_range_failed(struct pipeline *pipeline, const struct piece_spec *spec)
+{
+    int64_t lo = spec->place.range.lo;
     bool failed = false;
 
     pthread_mutex_lock(&pipeline->mutex);
     for (size_t i = 0; i < pipeline->failed_count && !failed; i++)
-        failed = pipeline->failed[i].input == input && pipeline->failed[i].lo == lo;
+        failed = pipeline->failed[i].table == spec->table && pipeline->failed[i].input == spec->input &&
+                 pipeline->failed[i].lo == lo;
     pthread_mutex_unlock(&pipeline->mutex);
     return failed;
 }
@@ -172,7 +193,7 @@ void pipeline_submit(struct pipeline *pipeline, struct piece *piece)
     struct error error;
 
     error_reset(&error);
-    if (pipeline_range_failed(pipeline, spec->input, spec->place.range.lo)) {
+    if (pipeline_range_failed(pipeline, spec)) {
         pipeline_lower_floor(pipeline, piece);
         piece_release(piece);
     } else if (queue_push(pipeline->queue, piece, piece_blocks(piece), &error) != STATUS_OK) {
@@ -187,10 +208,11 @@ void pipeline_submit(struct pipeline *pipeline, struct piece *piece)
 static void pipeline_quarantine(struct pipeline *pipeline, const struct piece *piece, const struct error *reason)
 {
     const struct piece_spec *spec = piece_spec(piece);
-    struct error error;
+    struct error error, many;
     bool end;
 
     error_reset(&error);
+    error_reset(&many);
     pipeline_lower_floor(pipeline, piece);
     pthread_mutex_lock(&pipeline->mutex);
     if (pipeline->failure.status == STATUS_OK)
@@ -207,18 +229,23 @@ static void pipeline_quarantine(struct pipeline *pipeline, const struct piece *p
         }
     }
     if (error.status == STATUS_OK)
-        pipeline->failed[pipeline->failed_count++] = (struct failed_range){spec->input, spec->place.range.lo};
+        pipeline->failed[pipeline->failed_count++] =
+            (struct failed_range){spec->table, spec->input, spec->place.range.lo};
     stats_add(&pipeline->spec->stats->ranges_failed, 1);
-    end = ++pipeline->failures_in_row >= FAILURES_IN_ROW_MAX;
+    end = ++pipeline->tables[spec->table].failures_in_row >= FAILURES_IN_ROW_MAX;
     if (error.status == STATUS_OK &&
         pipeline->spec->failed(pipeline->spec->context, spec, reason, &error) == STATUS_OK && end) {
-        error_set(&error, reason->status,
-                  "%d ranges failed one after the other without a success between them: stopped", FAILURES_IN_ROW_MAX);
+        error_set(&many, reason->status, "%d ranges failed one after the other without a success between them: stopped",
+                  FAILURES_IN_ROW_MAX);
     }
     pthread_mutex_unlock(&pipeline->mutex);
-    queue_drop_range(pipeline->queue, spec->input, spec->place.range.lo);
+    queue_drop_range(pipeline->queue, spec);
     if (error.status != STATUS_OK)
         pipeline_fail(pipeline, &error);
+    else if (many.status != STATUS_OK && pipeline->spec->tables > 1)
+        pipeline_fail_table(pipeline, spec->table, &many);
+    else if (many.status != STATUS_OK)
+        pipeline_fail(pipeline, &many);
 }
 
 /* After a commit. */
@@ -246,7 +273,7 @@ static void pipeline_committed(struct pipeline *pipeline, struct piece *piece, c
     if ((!pipeline->spec->stream || result->first_of_range) && !range_is_rejects(piece_spec(piece)->place.range))
         stats_add(&stats->ranges_done, 1);
     pthread_mutex_lock(&pipeline->mutex);
-    pipeline->failures_in_row = 0;
+    pipeline->tables[piece_spec(piece)->table].failures_in_row = 0;
     status = pipeline->spec->committed(pipeline->spec->context, piece_spec(piece), result, &error);
     pthread_mutex_unlock(&pipeline->mutex);
     if (status != STATUS_OK)
@@ -265,6 +292,10 @@ static void pipeline_give_up(struct pipeline *pipeline, const struct piece *piec
 {
     if (error->status == STATUS_STOPPED || stop_level(pipeline->spec->stop) == STOP_ABORT) {
         pipeline_lower_floor(pipeline, piece);
+        return;
+    }
+    if (pipeline->spec->tables > 1 && (ends || error->status == STATUS_USAGE)) {
+        pipeline_fail_table(pipeline, piece_spec(piece)->table, error);
         return;
     }
     if (ends || error->status == STATUS_SYSTEM || error->status == STATUS_USAGE || is_outage(error)) {
@@ -322,8 +353,10 @@ static int64_t outage_pause(struct retry *outage)
 static void write_once(struct pipeline *pipeline, void *session, struct piece *piece, struct retry *outage)
 {
     const struct pipeline_spec *spec = pipeline->spec;
+    int32_t table = piece_spec(piece)->table;
     int64_t lo = piece_spec(piece)->place.range.lo;
     struct write_result result = {0};
+    bool table_ended = false;
     struct error error;
 
     error_reset(&error);
@@ -338,19 +371,21 @@ static void write_once(struct pipeline *pipeline, void *session, struct piece *p
             if (stop_level(spec->stop) != STOP_RUN)
                 return;
             log_retry(pipeline, &error);
-            if (tasks_again(pipeline->tasks, lo)) {
+            if (tasks_again(pipeline->tasks, table, lo)) {
                 /* With a server away every range fails at once: one after the other, slower and slower. */
                 if (is_outage(&error))
                     stop_wait(spec->stop, outage_pause(outage), STOP_DRAIN);
                 return;
             }
         }
-        if (result.careful && (stop_level(spec->stop) != STOP_RUN || tasks_careful(pipeline->tasks, lo)))
+        if (result.careful && (stop_level(spec->stop) != STOP_RUN || tasks_careful(pipeline->tasks, table, lo)))
             return;
         pipeline_give_up(pipeline, piece, result.ends, &error);
     }
-    if (tasks_done(pipeline->tasks, lo))
+    if (tasks_done(pipeline->tasks, table, lo, &table_ended))
         queue_close(pipeline->queue);
+    if (table_ended && spec->writer->table_ended != NULL && stop_level(spec->stop) == STOP_RUN)
+        spec->writer->table_ended(session, table);
 }
 
 /* What comes after the last piece; nothing of it is lost by a stop, which a later run makes good. */
@@ -398,8 +433,7 @@ static void *writer_main(void *argument)
         piece_taken(piece);
         atomic_fetch_add(&spec->stats->writers_active, 1);
         /* The range may have been quarantined while this piece was on its way into the queue. */
-        if (spec->stream &&
-            pipeline_range_failed(pipeline, piece_spec(piece)->input, piece_spec(piece)->place.range.lo))
+        if (spec->stream && pipeline_range_failed(pipeline, piece_spec(piece)))
             pipeline_lower_floor(pipeline, piece);
         else if (spec->stream)
             write_until_done(pipeline, session, piece);
@@ -426,6 +460,7 @@ static void read_tasks(struct pipeline *pipeline, void *session)
     while ((task = tasks_next(pipeline->tasks, &careful)) != NULL) {
         struct piece_spec piece_spec = {
             .place = task->place,
+            .table = task->table,
             .input = task->input,
             .end = 1,
             .rows_estimate = task->rows_estimate,
@@ -488,14 +523,15 @@ static enum status pipeline_init(struct pipeline *pipeline, const struct pipelin
     int64_t index_bytes = spec->stream && spec->spill_dir != NULL ? spec->memory_bytes / SPILL_INDEX_SHARE : 0;
     enum status status;
 
-    int32_t inputs = spec->inputs > 0 ? spec->inputs : 1;
+    int32_t inputs = spec->inputs > 0 ? spec->inputs : 1, tables = spec->tables > 0 ? spec->tables : 1;
 
     *pipeline = (struct pipeline){.spec = spec, .streaming = spec->readers};
     error_reset(&pipeline->error);
     error_reset(&pipeline->failure);
     pthread_mutex_init(&pipeline->mutex, NULL);
     pipeline->floors = calloc((size_t)inputs, sizeof *pipeline->floors);
-    if (pipeline->floors == NULL)
+    pipeline->tables = calloc((size_t)tables, sizeof *pipeline->tables);
+    if (pipeline->floors == NULL || pipeline->tables == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     for (int32_t i = 0; i < inputs; i++)
         pipeline->floors[i].offset = INT64_MAX;
@@ -514,8 +550,8 @@ static enum status pipeline_init(struct pipeline *pipeline, const struct pipelin
     if (status == STATUS_OK)
         status = cells_create(&pipeline->cells, error);
     if (status == STATUS_OK && !spec->stream)
-        status = tasks_create(spec->tasks, spec->task_count, spec->writers + spec->readers, spec->retry_ms, spec->stop,
-                              &pipeline->tasks, error);
+        status = tasks_create(spec->tasks, spec->task_count, tables, spec->writers + spec->readers, spec->retry_ms,
+                              spec->stop, &pipeline->tasks, error);
     if (status == STATUS_OK && !spec->stream && spec->task_count == 0)
         queue_close(pipeline->queue);
     if (status == STATUS_OK)
@@ -529,7 +565,7 @@ static enum status pipeline_result(const struct pipeline *pipeline, struct error
 {
     if (pipeline->error.status != STATUS_OK)
         *error = pipeline->error;
-    else if (pipeline->failure.status != STATUS_OK)
+    else if (pipeline->failure.status != STATUS_OK && pipeline->spec->tables <= 1)
         error_set(error, pipeline->failure.status, "%lld range%s could not be loaded, for the reason%s above",
                   (long long)pipeline->failed_count, pipeline->failed_count == 1 ? "" : "s",
                   pipeline->failed_count == 1 ? "" : "s");
@@ -571,6 +607,7 @@ out:
     pthread_mutex_destroy(&pipeline.mutex);
     free(pipeline.failed);
     free(pipeline.floors);
+    free(pipeline.tables);
     free(threads);
     return status;
 }

@@ -19,6 +19,7 @@ struct pipeline;
 /* A range to read, for addressable sources. */
 struct task {
     struct place place;
+    int32_t table; /* of a job of several tables */
     int32_t input;
     int64_t rows_estimate; /* -1: unknown */
     int64_t bytes_estimate;
@@ -65,6 +66,11 @@ struct writer_ops {
      * when all is committed. Others may still write their last pieces. STATUS_TRANSIENT: it is called again.
      */
     enum status (*finish)(void *session, struct error *error);
+    /*
+     * NULL, or called by the writer that has ended the last task of one of several tables, so that what finish does
+     * for it need not wait for the others. Not being able to is no failure: finish comes later.
+     */
+    void (*table_ended)(void *session, int32_t table);
     void (*close)(void *session);
 };
 
@@ -79,6 +85,11 @@ struct pipeline_spec {
     int writers;
     const struct task *tasks; /* in the order of work; borrowed until pipeline_run returns */
     size_t task_count;
+    /*
+     * Of an addressable source: how many tables there are, 0 is 1. With several a failure that is a table's own ends
+     * that table and not the run; it is told by the hooks, and the result is of what concerns them all.
+     */
+    int32_t tables;
     int64_t memory_bytes; /* for blocks */
     /* Streams: a folder for what memory has no room for, or NULL; and how much it may take, 0: half of its room. */
     const char *spill_dir;
@@ -92,6 +103,8 @@ struct pipeline_spec {
                              struct error *error);
     enum status (*failed)(void *context, const struct piece_spec *piece, const struct error *reason,
                           struct error *error);
+    /* Of several tables: nothing more of this one is begun. NULL with one. Called as those are. */
+    void (*table_failed)(void *context, int32_t table, const struct error *reason);
     void *context;
 };
 

@@ -42,7 +42,16 @@ enum status queue_create(struct stop *stop, struct queue **result, struct error 
 
 static bool same_range(const struct entry *one, const struct entry *other)
 {
-    return piece_spec(one->piece)->place.range.lo == piece_spec(other->piece)->place.range.lo;
+    const struct piece_spec *left = piece_spec(one->piece), *right = piece_spec(other->piece);
+
+    return left->table == right->table && left->place.range.lo == right->place.range.lo;
+}
+
+static bool same_cell(const struct piece *one, const struct piece *other)
+{
+    const struct piece_spec *left = piece_spec(one), *right = piece_spec(other);
+
+    return left->table == right->table && left->place.cell.lo == right->place.cell.lo;
 }
 
 /* With the lock held: takes the entry out of the books. */
@@ -101,10 +110,8 @@ enum status queue_push(struct queue *queue, struct piece *piece, int64_t blocks,
 /* Whether a writer works in the same chunk: possible, but not the first choice. */
 static bool queue_is_crowded(const struct queue *queue, const struct entry *entry)
 {
-    int64_t cell = piece_spec(entry->piece)->place.cell.lo;
-
     for (const struct entry *other = queue->flying; other != NULL; other = other->next_flying)
-        if (piece_spec(other->piece)->place.cell.lo == cell)
+        if (same_cell(other->piece, entry->piece))
             return true;
     return false;
 }
@@ -175,7 +182,7 @@ void queue_close(struct queue *queue)
     pthread_mutex_unlock(&queue->mutex);
 }
 
-void queue_drop_range(struct queue *queue, int32_t input, int64_t lo)
+void queue_drop_range(struct queue *queue, const struct piece_spec *range)
 {
     struct entry **link = &queue->first;
 
@@ -183,7 +190,8 @@ void queue_drop_range(struct queue *queue, int32_t input, int64_t lo)
     while (*link != NULL) {
         const struct piece_spec *spec = piece_spec((*link)->piece);
 
-        if (!(*link)->flying && spec->input == input && spec->place.range.lo == lo)
+        if (!(*link)->flying && spec->table == range->table && spec->input == range->input &&
+            spec->place.range.lo == range->place.range.lo)
             queue_remove(queue, link);
         else
             link = &(*link)->next;
@@ -235,12 +243,11 @@ bool queue_has_range(struct queue *queue, int64_t lo)
 
 bool queue_has_cell(struct queue *queue, const struct piece *except)
 {
-    int64_t cell = piece_spec(except)->place.cell.lo;
     bool found = false;
 
     pthread_mutex_lock(&queue->mutex);
     for (struct entry *entry = queue->first; entry != NULL && !found; entry = entry->next)
-        found = entry->piece != except && piece_spec(entry->piece)->place.cell.lo == cell;
+        found = entry->piece != except && same_cell(entry->piece, except);
     pthread_mutex_unlock(&queue->mutex);
     return found;
 }

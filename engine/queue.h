@@ -32,8 +32,8 @@ void queue_done(struct queue *queue, struct piece *piece);
 /* No more will be pushed. */
 void queue_close(struct queue *queue);
 
-/* Drops the queued pieces of a range that is quarantined. */
-void queue_drop_range(struct queue *queue, int32_t input, int64_t lo);
+/* Drops the queued pieces of a range of an input that is quarantined. */
+void queue_drop_range(struct queue *queue, const struct piece_spec *range);
 
 int queue_waiting(struct queue *queue);   /* writers in queue_pop that find nothing */
 int64_t queue_count(struct queue *queue); /* queued and in flight */

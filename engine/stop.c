@@ -11,8 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WATCH_MAX 16
-
 struct watch {
     pthread_mutex_t *mutex;
     pthread_cond_t *cond;
@@ -23,8 +21,8 @@ struct stop {
     int fd, drain_fd;
     pthread_mutex_t mutex; /* guards watches, and the wait in stop_wait */
     pthread_cond_t cond;
-    struct watch watches[WATCH_MAX];
-    int watch_count;
+    struct watch *watches;
+    int watch_count, watch_room;
 };
 
 enum status stop_create(struct stop **result, struct error *error)
@@ -60,6 +58,7 @@ void stop_free(struct stop *stop)
     close(stop->drain_fd);
     pthread_cond_destroy(&stop->cond);
     pthread_mutex_destroy(&stop->mutex);
+    free(stop->watches);
     free(stop);
 }
 
@@ -116,7 +115,13 @@ int stop_drain_fd(const struct stop *stop)
 void stop_watch(struct stop *stop, pthread_mutex_t *mutex, pthread_cond_t *cond)
 {
     pthread_mutex_lock(&stop->mutex);
-    assert(stop->watch_count < WATCH_MAX);
+    if (stop->watch_count == stop->watch_room) {
+        stop->watch_room = stop->watch_room * 2 + 16;
+        stop->watches = reallocarray(stop->watches, (size_t)stop->watch_room, sizeof *stop->watches);
+        /* Who is not woken could wait for ever. */
+        if (stop->watches == NULL)
+            abort();
+    }
     stop->watches[stop->watch_count++] = (struct watch){mutex, cond};
     pthread_mutex_unlock(&stop->mutex);
 }

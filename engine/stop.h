@@ -31,7 +31,8 @@ int stop_fd(const struct stop *stop);
 /* The same from DRAIN on, for waits that may be given up as soon as nothing new is begun. */
 int stop_drain_fd(const struct stop *stop);
 
-/* Broadcasts `cond` under `mutex` at each raise. At most 16 of them; both must outlive the last raise. */
+/* Broadcasts `cond` under `mutex` at each raise; both must outlive the last raise. Ends the program when memory ends.
+ */
 void stop_watch(struct stop *stop, pthread_mutex_t *mutex, pthread_cond_t *cond);
 
 /* Undoes stop_watch, before the condition is destroyed; unknown ones are fine. */

@@ -17,8 +17,10 @@ struct slot {
 
 struct task_list {
     struct slot *slots; /* in the order of work */
-    size_t *by_lo;      /* their numbers sorted by lo, for finding one that comes back */
+    size_t *by_lo;      /* their numbers sorted by table and lo, for finding one that comes back */
     size_t count;
+    size_t *left;  /* by table: tasks that are not done; guarded as what is below */
+    bool *dropped; /* by table */
     int out_max;
     int64_t retry_ms;
     struct stop *stop;
@@ -31,15 +33,23 @@ struct task_list {
 
 static const struct task *sorting; /* qsort has no context; lists are made by one thread, before any other starts */
 
-static int compare_lo(const void *a, const void *b)
+/* Below 0, 0 or above: where the task stands to the range that begins at `lo`. */
+static int compare_task(const struct task *task, int32_t table, int64_t lo)
 {
-    int64_t one = sorting[*(const size_t *)a].place.range.lo, other = sorting[*(const size_t *)b].place.range.lo;
-
-    return (one > other) - (one < other);
+    if (task->table != table)
+        return task->table < table ? -1 : 1;
+    return (task->place.range.lo > lo) - (task->place.range.lo < lo);
 }
 
-enum status tasks_create(const struct task *tasks, size_t count, int out_max, int64_t retry_ms, struct stop *stop,
-                         struct task_list **result, struct error *error)
+static int compare_lo(const void *a, const void *b)
+{
+    const struct task *other = &sorting[*(const size_t *)b];
+
+    return compare_task(&sorting[*(const size_t *)a], other->table, other->place.range.lo);
+}
+
+enum status tasks_create(const struct task *tasks, size_t count, int32_t tables, int out_max, int64_t retry_ms,
+                         struct stop *stop, struct task_list **result, struct error *error)
 {
     struct task_list *list = calloc(1, sizeof *list);
     pthread_condattr_t attributes;
@@ -47,14 +57,17 @@ enum status tasks_create(const struct task *tasks, size_t count, int out_max, in
     if (list != NULL) {
         list->slots = calloc(count + 1, sizeof *list->slots);
         list->by_lo = calloc(count + 1, sizeof *list->by_lo);
+        list->left = calloc((size_t)tables, sizeof *list->left);
+        list->dropped = calloc((size_t)tables, sizeof *list->dropped);
     }
-    if (list == NULL || list->slots == NULL || list->by_lo == NULL) {
+    if (list == NULL || list->slots == NULL || list->by_lo == NULL || list->left == NULL || list->dropped == NULL) {
         tasks_free(list);
         return error_set(error, STATUS_SYSTEM, "out of memory");
     }
     for (size_t i = 0; i < count; i++) {
         list->slots[i].task = &tasks[i];
         list->by_lo[i] = i;
+        list->left[tasks[i].table]++;
     }
     sorting = tasks;
     qsort(list->by_lo, count, sizeof *list->by_lo, compare_lo);
@@ -78,6 +91,8 @@ void tasks_free(struct task_list *list)
         return;
     for (size_t i = 0; i < list->count; i++)
         free(list->slots[i].retry);
+    free(list->left);
+    free(list->dropped);
     if (list->stop != NULL) {
         stop_unwatch(list->stop, &list->cond);
         pthread_cond_destroy(&list->cond);
@@ -118,8 +133,12 @@ static struct slot *tasks_choose(struct task_list *list, int64_t *due_ns)
     slot = tasks_due(list, due_ns);
     if (slot != NULL)
         list->paused--;
-    else if (list->next < list->count)
+    /* Those of a table that was dropped are done before they were begun. */
+    while (slot == NULL && list->next < list->count) {
         slot = &list->slots[list->next++];
+        if (slot->state == TASK_DONE)
+            slot = NULL;
+    }
     return slot;
 }
 
@@ -150,15 +169,15 @@ const struct task *tasks_next(struct task_list *list, bool *careful)
     return slot != NULL ? slot->task : NULL;
 }
 
-/* The first of by_lo whose range begins at `lo` or later. */
-static size_t tasks_from(const struct task_list *list, int64_t lo)
+/* The first of by_lo whose range begins at `lo` of the table or later. */
+static size_t tasks_from(const struct task_list *list, int32_t table, int64_t lo)
 {
     size_t low = 0, high = list->count;
 
     while (low < high) {
         size_t middle = (low + high) / 2;
 
-        if (list->slots[list->by_lo[middle]].task->place.range.lo < lo)
+        if (compare_task(list->slots[list->by_lo[middle]].task, table, lo) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -167,23 +186,23 @@ static size_t tasks_from(const struct task_list *list, int64_t lo)
 }
 
 /* With the lock held. */
-static struct slot *tasks_find(struct task_list *list, int64_t lo)
+static struct slot *tasks_find(struct task_list *list, int32_t table, int64_t lo)
 {
-    size_t at = tasks_from(list, lo);
+    size_t at = tasks_from(list, table, lo);
 
-    assert(at < list->count && list->slots[list->by_lo[at]].task->place.range.lo == lo);
+    assert(at < list->count && compare_task(list->slots[list->by_lo[at]].task, table, lo) == 0);
     return &list->slots[list->by_lo[at]];
 }
 
-bool tasks_has_cell(struct task_list *list, const struct place *place)
+bool tasks_has_cell(struct task_list *list, int32_t table, const struct place *place)
 {
     bool found = false;
 
     pthread_mutex_lock(&list->mutex);
-    for (size_t at = tasks_from(list, place->cell.lo); at < list->count && !found; at++) {
+    for (size_t at = tasks_from(list, table, place->cell.lo); at < list->count && !found; at++) {
         const struct slot *slot = &list->slots[list->by_lo[at]];
 
-        if (slot->task->place.range.lo >= place->cell.hi)
+        if (slot->task->table != table || slot->task->place.range.lo >= place->cell.hi)
             break;
         found = slot->state != TASK_DONE && slot->task->place.range.lo != place->range.lo;
     }
@@ -191,16 +210,17 @@ bool tasks_has_cell(struct task_list *list, const struct place *place)
     return found;
 }
 
-bool tasks_done(struct task_list *list, int64_t lo)
+bool tasks_done(struct task_list *list, int32_t table, int64_t lo, bool *table_ended)
 {
     struct slot *slot;
     bool last;
 
     pthread_mutex_lock(&list->mutex);
-    slot = tasks_find(list, lo);
+    slot = tasks_find(list, table, lo);
     assert(slot->state == TASK_OUT);
     slot->state = TASK_DONE;
     list->out--;
+    *table_ended = --list->left[table] == 0;
     last = ++list->done == list->count;
     pthread_cond_broadcast(&list->cond);
     pthread_mutex_unlock(&list->mutex);
@@ -217,15 +237,15 @@ static void tasks_pause(struct task_list *list, struct slot *slot, int64_t pause
     pthread_cond_broadcast(&list->cond);
 }
 
-bool tasks_careful(struct task_list *list, int64_t lo)
+bool tasks_careful(struct task_list *list, int32_t table, int64_t lo)
 {
     struct slot *slot;
     bool first;
 
     pthread_mutex_lock(&list->mutex);
-    slot = tasks_find(list, lo);
+    slot = tasks_find(list, table, lo);
     assert(slot->state == TASK_OUT);
-    first = !slot->careful;
+    first = !slot->careful && !list->dropped[table];
     slot->careful = true;
     if (first)
         tasks_pause(list, slot, 0);
@@ -233,20 +253,40 @@ bool tasks_careful(struct task_list *list, int64_t lo)
     return first;
 }
 
-bool tasks_again(struct task_list *list, int64_t lo)
+bool tasks_again(struct task_list *list, int32_t table, int64_t lo)
 {
     struct slot *slot;
     int64_t pause_ms = -1;
 
     pthread_mutex_lock(&list->mutex);
-    slot = tasks_find(list, lo);
+    slot = tasks_find(list, table, lo);
     assert(slot->state == TASK_OUT);
     if (slot->retry == NULL && (slot->retry = malloc(sizeof *slot->retry)) != NULL)
         retry_init(slot->retry, list->retry_ms, (uint64_t)stats_now_ns() ^ (uint64_t)lo);
-    if (slot->retry != NULL)
+    if (slot->retry != NULL && !list->dropped[table])
         pause_ms = retry_next(slot->retry);
     if (pause_ms >= 0)
         tasks_pause(list, slot, pause_ms);
     pthread_mutex_unlock(&list->mutex);
     return pause_ms >= 0;
+}
+
+void tasks_drop_table(struct task_list *list, int32_t table)
+{
+    pthread_mutex_lock(&list->mutex);
+    list->dropped[table] = true;
+    for (size_t i = 0; i < list->count; i++) {
+        struct slot *slot = &list->slots[i];
+
+        if (slot->task->table != table || slot->state == TASK_OUT || slot->state == TASK_DONE)
+            continue;
+        list->paused -= slot->state == TASK_PAUSED;
+        slot->state = TASK_DONE;
+        list->left[table]--;
+        list->done++;
+    }
+    /* The caller's own is out, so this is not the end of all. */
+    assert(list->done < list->count);
+    pthread_cond_broadcast(&list->cond);
+    pthread_mutex_unlock(&list->mutex);
 }

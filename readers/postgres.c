@@ -9,7 +9,8 @@
 #include "readers/filling.h"
 
 struct session {
-    const struct postgres_source *source;
+    const struct postgres_tables *tables; /* NULL: one */
+    const struct postgres_source *source; /* of the piece that is read */
     struct pipeline *pipeline;
     struct pg *pg;
     struct packer *packer;
@@ -56,6 +57,16 @@ static enum status session_open(void *argument, struct pipeline *pipeline, void 
     }
     *result = session;
     return STATUS_OK;
+}
+
+static enum status tables_open(void *argument, struct pipeline *pipeline, void **result, struct error *error)
+{
+    const struct postgres_tables *tables = argument;
+    enum status status = session_open((void *)tables->sources[0], pipeline, result, error);
+
+    if (status == STATUS_OK)
+        ((struct session *)*result)->tables = tables;
+    return status;
 }
 
 /* ---- One range ---- */
@@ -173,6 +184,8 @@ static void session_read(void *argument, struct piece *piece)
     };
     struct error error;
 
+    if (session->tables != NULL)
+        session->source = session->tables->sources[piece_spec(piece)->table];
     error_reset(&error);
     atomic_fetch_add_explicit(&stats->readers_active, 1, memory_order_relaxed);
     if (reading_run(&reading, &error) != STATUS_OK) {
@@ -188,6 +201,13 @@ static void session_read(void *argument, struct piece *piece)
 const struct reader_ops postgres_reader = {
     .name = "postgres",
     .open = session_open,
+    .read = session_read,
+    .close = session_close,
+};
+
+const struct reader_ops postgres_tables_reader = {
+    .name = "postgres",
+    .open = tables_open,
     .read = session_read,
     .close = session_close,
 };

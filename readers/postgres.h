@@ -23,6 +23,15 @@ struct postgres_source {
 extern const struct reader_ops postgres_reader;
 
 /*
+ * Several tables of one server, with the same settings: a session reads each piece from the source that its table
+ * (piece_spec.table) has here. `source` of the pipeline is this.
+ */
+struct postgres_tables {
+    const struct postgres_source **sources;
+};
+extern const struct reader_ops postgres_tables_reader;
+
+/*
  * Where the source has rows inside the window, as tasks cut by the layout, oldest first, with estimates: from the
  * source's chunks or partitions, else from its extent (min and max of time; skipping empty stretches by the index where
  * there are many ranges). Refuses rows that no range can hold: NULL and ±infinity times. Caller frees *tasks. *last

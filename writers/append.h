@@ -79,3 +79,13 @@ void append_target_reset(struct append_target *target);
 bool append_target_exceeds(const struct append_target *target, int64_t rejects, int64_t rows_seen, bool at_end);
 
 extern const struct writer_ops append_writer;
+
+/*
+ * Several tables of one server, with the same settings: a session writes each piece to the target that its table
+ * (piece_spec.table) has here, over one connection. `target` of the pipeline is this.
+ */
+struct append_tables {
+    struct append_target **targets;
+    int32_t count;
+};
+extern const struct writer_ops append_tables_writer;

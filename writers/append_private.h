@@ -11,7 +11,8 @@
 
 /* Of one writer thread. */
 struct append_session {
-    struct append_target *target;
+    const struct append_tables *tables; /* NULL: one */
+    struct append_target *target;       /* of the piece that is written */
     struct pipeline *pipeline;
     struct pg *pg;
     struct packer *packer;

@@ -253,9 +253,12 @@ static enum status print_overlap(const struct job *job, struct error *error)
 enum status command_plan(const struct options *options, struct error *error)
 {
     struct stop *stop = NULL;
-    struct job *job = calloc(1, sizeof *job);
+    struct job *job;
     enum status status;
 
+    if (options_several(options))
+        return plan_tables(options, error);
+    job = calloc(1, sizeof *job);
     if (job == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     status = stop_create(&stop, error);

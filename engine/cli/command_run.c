@@ -11,26 +11,11 @@
 #include <unistd.h>
 
 #include "engine/cli/commands.h"
-#include "engine/cli/job_rejects.h"
 #include "engine/cli/progress.h"
+#include "engine/cli/run.h"
 #include "engine/cli/text.h"
 #include "engine/log.h"
 #include "engine/retry.h"
-
-struct run {
-    struct job job;
-    struct stats stats;
-    struct checkpoint *checkpoint;
-    char path[CHECKPOINT_PATH_MAX];
-    struct checkpoint_state before; /* what the file said */
-    struct append_target append;
-    struct stop *stop;
-    struct signals *signals;
-    struct job_rejects rejects;
-    int64_t rejects_all, rejects_open; /* as the checkpoint file has them */
-    bool bad_rows;                     /* a range has failed for its rows */
-    bool known;                        /* the ledger had the job before this run */
-};
 
 static void notice_signal(enum stop_level level)
 {
@@ -40,97 +25,15 @@ static void notice_signal(enum stop_level level)
         log_line(LOG_NOTICE, "aborting");
 }
 
-static enum status run_committed(void *context, const struct piece_spec *piece, const struct write_result *result,
-                                 struct error *error)
-{
-    struct run *run = context;
-    /* Rejects are no range, and have a line of their own. */
-    bool rejects = range_is_rejects(piece->place.range);
-    struct checkpoint_piece line = {
-        .input = piece->input,
-        .lo = piece->place.range.lo,
-        .hi = piece->place.range.hi,
-        .mark = piece->end,
-        .rows = result->rows,
-        .bytes = result->bytes,
-        .conflicts = result->conflicts,
-    };
-
-    enum status status = rejects ? STATUS_OK : checkpoint_piece(run->checkpoint, &line, error);
-
-    if (status != STATUS_OK || result->piece_rejects == 0)
-        return status;
-    run->rejects_all += result->piece_rejects;
-    run->rejects_open += result->piece_rejects;
-    return checkpoint_rejects(run->checkpoint, run->rejects_all, run->rejects_open, error);
-}
-
-/* Errors about a row have the SQLSTATE that the server gives, or would give. */
-static bool is_bad_row(const struct error *error)
-{
-    return error->status == STATUS_DATA && error->sqlstate[0] != '\0';
-}
-
-static enum status run_failed(void *context, const struct piece_spec *piece, const struct error *reason,
-                              struct error *error)
-{
-    struct run *run = context;
-
-    run->bad_rows = run->bad_rows || is_bad_row(reason);
-    log_error(reason);
-    return checkpoint_failed(run->checkpoint, piece->input, piece->place.range.lo, piece->place.range.hi, reason->text,
-                             error);
-}
-
 /* The file as the ledger has it. */
 static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
 {
-    struct job *job = &run->job;
-    struct checkpoint_state state = {.exists = true, .ranges_planned = -1, .rows_planned = -1, .bytes_planned = -1};
-    struct checkpoint_text texts[JOB_TEXTS_MAX + 3];
-    enum status status;
-    time_t now = time(NULL);
-    struct tm parts;
+    struct checkpoint_state state;
+    enum status status = run_state(run, &state, error);
 
-    snprintf(state.job, sizeof state.job, "%s", job->ledger.job);
-    if (job->created != NULL)
-        snprintf(state.created, sizeof state.created, "%s", job->created);
-    else
-        strftime(state.created, sizeof state.created, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
-    for (int i = 0; i < job->text_count; i++)
-        texts[state.text_count++] = (struct checkpoint_text){(char *)job->texts[i].key, job->texts[i].value};
-    texts[state.text_count++] = (struct checkpoint_text){(char *)"layout", job->layout_text};
-    /* For people only; a host may get another name. */
-    texts[state.text_count++] =
-        (struct checkpoint_text){(char *)"reads", job_reads_csv(job) ? job->name : job->source_address.display};
-    texts[state.text_count++] = (struct checkpoint_text){(char *)"writes", job->target_address.display};
-    state.texts = texts;
-    state.runs = run->before.runs;
-    state.rejects = run->rejects_all = run->rejects.all;
-    state.rejects_open = run->rejects_open = run->rejects.open;
-    state.pieces = calloc(job->row_count + 1, sizeof *state.pieces);
-    state.inputs = calloc(job->input_count + 1, sizeof *state.inputs);
-    if (state.pieces == NULL || state.inputs == NULL) {
-        status = error_set(error, STATUS_SYSTEM, "out of memory");
-        goto out;
-    }
-    for (size_t i = 0; job->identities != NULL && i < job->input_count; i++)
-        state.inputs[state.input_count++] =
-            (struct checkpoint_text){(char *)job->set.sources[i].name, job->identities[i]};
-    for (size_t i = 0; i < job->row_count; i++)
-        state.pieces[state.piece_count++] = (struct checkpoint_piece){
-            .input = job->rows[i].input,
-            .lo = job->rows[i].range.lo,
-            .hi = job->rows[i].range.hi,
-            .mark = job->rows[i].mark,
-            .rows = job->rows[i].rows,
-            .bytes = job->rows[i].bytes,
-            .conflicts = job->rows[i].conflicts,
-        };
-    status = checkpoint_rewrite(run->checkpoint, &state, error);
-out:
-    free(state.inputs);
-    free(state.pieces);
+    if (status == STATUS_OK)
+        status = checkpoint_rewrite(run->checkpoint, &state, error);
+    run_state_reset(&state);
     return status;
 }
 
@@ -153,48 +56,6 @@ static void run_tell_checkpoint(const struct run *run)
             run->path, run->before.piece_count);
 }
 
-/* An unfinished job of the same source that would load some of the same rows under other options. */
-static enum status run_check_rivals(struct run *run, struct error *error)
-{
-    struct job *job = &run->job;
-    char *other = NULL;
-    bool exists;
-    enum status status = ledger_exists(job->target, &job->ledger, &exists, error);
-
-    if (status != STATUS_OK || !exists)
-        return status;
-    status = ledger_find_rival(job->target, &job->ledger, job->table.oid, job->source_key, job->window, &other, error);
-    if (status == STATUS_OK && other != NULL)
-        status =
-            error_set(error, STATUS_USAGE,
-                      "the ledger has an unfinished job that loads the same source into %s with other settings:\n%s"
-                      "now:\n%sResume that one with its options, or forget it: hyperfill clean --target … --table %s "
-                      "--yes",
-                      job->table.sql, other, job->fingerprint, job->options->table);
-    free(other);
-    return status;
-}
-
-/* Registers the job; where another process was faster, its layout is ours. */
-static enum status run_register(struct run *run, struct error *error)
-{
-    struct job *job = &run->job;
-    char *kept = NULL;
-    enum status status;
-
-    job->ledger.builds = job->build.count > 0 || job->options->defer_indexes;
-    status = ledger_prepare(job->target, &job->ledger, error);
-    if (status == STATUS_OK && !job->resumed)
-        status = run_check_rivals(run, error);
-    if (status == STATUS_OK && !job->resumed)
-        status = ledger_register(job->target, &job->ledger, job->table.oid, job->table.sql, job->source_key,
-                                 job->window, job->fingerprint, job->layout_text, &kept, error);
-    free(kept);
-    if (status == STATUS_OK)
-        status = job_read_ledger(job, error);
-    return status;
-}
-
 static bool run_confirm(const struct run *run)
 {
     char answer[16], count[NUMBER_TEXT_MAX];
@@ -207,41 +68,6 @@ static bool run_confirm(const struct run *run)
     return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
-/* Several inputs may have rows of one range; the ledger's rows are sorted. */
-static int64_t ranges_before(const struct job *job)
-{
-    int64_t count = 0;
-
-    for (size_t i = 0; i < job->row_count; i++)
-        count += i == 0 || job->rows[i].range.lo != job->rows[i - 1].range.lo;
-    return count;
-}
-
-/* -1: unknown. */
-static int64_t inputs_size(const struct job *job)
-{
-    int64_t size = job->kind == SOURCE_STREAM ? 0 : -1;
-
-    for (size_t i = 0; job->kind == SOURCE_STREAM && i < job->input_count; i++)
-        size = size < 0 || job->set.sources[i].size < 0 ? -1 : size + job->set.sources[i].size;
-    return size;
-}
-
-static void run_set_stats(struct run *run)
-{
-    struct job *job = &run->job;
-
-    run->stats.ranges_total = job->ranges_total;
-    run->stats.rows_total = job->rows_total;
-    run->stats.bytes_total = job->bytes_total;
-    run->stats.ranges_before = ranges_before(job);
-    run->stats.rows_before = job->rows_before;
-    run->stats.bytes_before = job->bytes_before;
-    run->stats.rejects_before = run->rejects.all;
-    run->stats.conflicts_before = job->conflicts_before;
-    run->stats.input_size = inputs_size(job);
-}
-
 static enum status run_prepare_job(struct run *run, const struct options *options, struct error *error)
 {
     struct job *job = &run->job;
@@ -249,19 +75,10 @@ static enum status run_prepare_job(struct run *run, const struct options *option
 
     status = job_open(job, options, run->stop, error);
     if (status == STATUS_OK)
-        status = job_check_checkpoint(job, &run->before, run->path, error);
-    if (status == STATUS_OK)
-        status = job_rejects_prepare(job, &run->rejects, error);
+        status = run_plan(run, &run->before, error);
     if (status != STATUS_OK || job->finished)
         return status;
-    run->known = job->resumed;
-    if (!job->resumed)
-        status = run_check_rivals(run, error);
-    if (status == STATUS_OK)
-        status = job_plan(job, error);
-    if (status == STATUS_OK)
-        status = job_check_overlap(job, error);
-    if (status == STATUS_OK && (!run_confirm(run) || stop_level(run->stop) != STOP_RUN))
+    if (!run_confirm(run) || stop_level(run->stop) != STOP_RUN)
         status = error_set(error, STATUS_STOPPED, "nothing was touched by this run");
     if (status == STATUS_OK)
         status = run_register(run, error);
@@ -313,6 +130,18 @@ static enum status run_prepare(struct run *run, const struct options *options, s
     return status;
 }
 
+static enum status committed(void *context, const struct piece_spec *piece, const struct write_result *result,
+                             struct error *error)
+{
+    return run_committed(context, piece, result, error);
+}
+
+static enum status failed(void *context, const struct piece_spec *piece, const struct error *reason,
+                          struct error *error)
+{
+    return run_failed(context, piece, reason, error);
+}
+
 /* Runs the pipeline with everything that watches it. */
 static enum status run_pipeline(struct run *run, struct error *error)
 {
@@ -342,8 +171,8 @@ static enum status run_pipeline(struct run *run, struct error *error)
         .retry_ms = options->retry_seconds * 1000,
         .stop = run->stop,
         .stats = &run->stats,
-        .committed = run_committed,
-        .failed = run_failed,
+        .committed = committed,
+        .failed = failed,
         .context = run,
     };
     enum status status;
@@ -372,85 +201,6 @@ static void run_hint(const struct run *run, enum status status)
                  "to load a corrected file instead: hyperfill clean --target … --table %s --yes, then run it with "
                  "--overlap replace",
                  run->job.options->table);
-}
-
-/* A share of bad rows is judged when all are known. */
-static enum status run_judge_rejects(struct run *run, struct error *error)
-{
-    int64_t rejects = atomic_load(&run->append.rejects), seen = atomic_load(&run->append.rows_seen);
-
-    if (rejects == 0 || !append_target_exceeds(&run->append, rejects, seen, true))
-        return STATUS_OK;
-    return error_set(
-        error, STATUS_DATA,
-        "%lld of %lld rows were rejected, more than --max-rejects %s allows: with a higher one the job is complete",
-        (long long)rejects, (long long)seen, run->job.options->max_rejects_text);
-}
-
-/* Writes into the ledger that the job is complete, through restarts of the server. Only for a run that ended well. */
-static enum status run_finish(struct run *run, struct error *error)
-{
-    struct pg *target = run->job.target;
-    struct retry retry;
-    enum status status;
-
-    retry_init(&retry, run->job.options->retry_seconds * 1000, 1);
-    for (;;) {
-        int64_t pause_ms;
-
-        error_reset(error);
-        status = run_judge_rejects(run, error);
-        if (status == STATUS_OK)
-            status = pg_connect(target, error);
-        if (status == STATUS_OK && run->job.kind == SOURCE_STREAM && run->job.options->overlap == OVERLAP_REPLACE)
-            status = job_empty_gaps(&run->job, error);
-        if (status == STATUS_OK)
-            status = ledger_finish(target, &run->job.ledger, error);
-        if (status == STATUS_OK)
-            status = job_tell_uncompressed(&run->job, error);
-        if (status != STATUS_TRANSIENT || (pause_ms = retry_next(&retry)) < 0)
-            return status;
-        if (stop_wait(run->stop, pause_ms, STOP_DRAIN))
-            return status;
-    }
-}
-
-/* The last line of the file, and what to do now. `status` is how the pipeline ended, with its error. */
-static enum status run_close(struct run *run, enum status status, struct error *error)
-{
-    enum checkpoint_end end;
-    struct error second;
-
-    if (status == STATUS_OK)
-        status = run_finish(run, error);
-    end = status == STATUS_OK ? CHECKPOINT_COMPLETE : status == STATUS_STOPPED ? CHECKPOINT_STOPPED : CHECKPOINT_FAILED;
-    error_reset(&second);
-    /* However it ended; what cannot be written now is safe in the ledger. */
-    if ((run->append.reject || run->rejects.open > 0) &&
-        job_rejects_render(&run->job, &run->rejects, &second) != STATUS_OK) {
-        if (status == STATUS_OK) {
-            *error = second;
-            status = second.status;
-        } else {
-            log_line(LOG_WARNING, "the reject file is not up to date: %s", second.text);
-        }
-        error_reset(&second);
-    }
-    /* Commits whose answer was lost are counted now. */
-    if (run->rejects.all != run->rejects_all &&
-        checkpoint_rejects(run->checkpoint, run->rejects.all, run->rejects.open, &second) != STATUS_OK) {
-        log_line(LOG_WARNING, "%s", second.text);
-        error_reset(&second);
-    }
-    if (checkpoint_stop(run->checkpoint, end, &second) != STATUS_OK && status == STATUS_OK) {
-        *error = second;
-        status = second.status;
-    }
-    run->bad_rows = run->bad_rows || is_bad_row(error);
-    if (status == STATUS_OK)
-        status = job_rejects_tell(&run->rejects, error);
-    run_hint(run, status);
-    return status;
 }
 
 static enum status run_load(struct run *run, struct error *error)
@@ -486,7 +236,9 @@ static enum status run_load(struct run *run, struct error *error)
     }
     builds_free(run->append.builds);
     append_target_reset(&run->append);
-    return run_close(run, status, error);
+    status = run_end(run, status, error);
+    run_hint(run, status);
+    return status;
 }
 
 /* The file of a complete job may have been lost: then it is there again for `status`. */
@@ -507,9 +259,12 @@ static enum status run_tell_complete(struct run *run, struct error *error)
 
 enum status command_run(const struct options *options, struct error *error)
 {
-    struct run *run = calloc(1, sizeof *run);
+    struct run *run;
     enum status status;
 
+    if (options_several(options))
+        return run_tables(options, error);
+    run = calloc(1, sizeof *run);
     if (run == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     run->job.options = options;

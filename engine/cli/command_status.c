@@ -7,18 +7,9 @@
 #include <string.h>
 
 #include "engine/checkpoint.h"
-#include "engine/cli/progress_private.h"
+#include "engine/cli/status_report.h"
 #include "engine/cli/text.h"
 #include "engine/timevalue.h"
-
-struct report {
-    const char *path;
-    const struct checkpoint_state *state;
-    const char *result; /* one word */
-    int64_t ranges, rows, bytes, conflicts;
-    bool timed; /* the type of the time column is known */
-    enum time_type type;
-};
 
 /* Quotes, slashes and blanks of a table's name are no good in the name of a file. */
 static char path_letter(char letter)
@@ -42,7 +33,9 @@ enum status command_default_path(const struct options *options, const char *give
     if (given != NULL)
         size = snprintf(path, CHECKPOINT_PATH_MAX, "%s", given);
     else
-        size = snprintf(path, CHECKPOINT_PATH_MAX, "hyperfill-%s.%s", options->table, ending);
+        size = snprintf(path, CHECKPOINT_PATH_MAX, "hyperfill-%s.%s",
+                        options->command != COMMAND_STATUS && options_several(options) ? "tables" : options->table,
+                        ending);
     if (size >= CHECKPOINT_PATH_MAX)
         return error_set(error, STATUS_USAGE, "the path of the %s file is too long", ending);
     if (given == NULL)
@@ -76,7 +69,7 @@ static bool type_find(const struct checkpoint_state *state, enum time_type *type
     return name != NULL && time_type_from_name(name + 1, type);
 }
 
-static void report_make(const char *path, bool locked, const struct checkpoint_state *state, struct report *report)
+void report_make(const char *path, bool locked, const struct checkpoint_state *state, struct report *report)
 {
     *report = (struct report){.path = path, .state = state, .result = result_word(state, locked)};
     report->timed = type_find(state, &report->type);
@@ -103,8 +96,7 @@ static const char *edge_format(const struct report *report, int64_t value, char 
     return buffer;
 }
 
-/* Values come from a file that anybody may have written: nothing of them is for the terminal itself. */
-static void plain_print(const char *text)
+void plain_print(const char *text)
 {
     for (; *text != '\0'; text++) {
         bool control = ((unsigned char)*text < 0x20 && *text != '\t') || *text == 0x7f;
@@ -233,38 +225,44 @@ static void failures_json(struct json *json, const struct report *report)
     json_close(json, ']');
 }
 
-static void report_json(const struct report *report)
+void report_members(struct json *json, const struct report *report)
 {
     static const char *const keys[] = {"reads", "writes", "source", "target", "columns",
                                        "time",  "from",   "until",  "dialect"};
     const struct checkpoint_state *state = report->state;
     double seconds = (double)state->run_ms / 1000;
+
+    json_text(json, "checkpoint", report->path);
+    json_text(json, "job", state->job);
+    for (size_t index = 0; index < sizeof keys / sizeof keys[0]; index++)
+        json_text(json, keys[index], checkpoint_state_text(state, keys[index]));
+    json_text(json, "state", report->result);
+    json_integer(json, "ranges", report->ranges);
+    json_known(json, "ranges_total", state->ranges_planned);
+    json_integer(json, "rows", report->rows);
+    json_known(json, "rows_total", state->rows_planned);
+    json_integer(json, "conflicts", report->conflicts);
+    json_integer(json, "rejects", state->rejects);
+    json_integer(json, "rejects_open", state->rejects_open);
+    json_integer(json, "rejects_replayed", state->rejects - state->rejects_open);
+    json_integer(json, "bytes", report->bytes);
+    json_known(json, "bytes_total", state->bytes_planned);
+    json_real(json, "rows_per_s", seconds > 0 ? (double)state->run_rows / seconds : -1);
+    json_real(json, "bytes_per_s", seconds > 0 ? (double)state->run_bytes / seconds : -1);
+    json_text(json, "created", state->created);
+    json_text(json, "started", state->started);
+    json_text(json, "updated", state->updated);
+    json_integer(json, "runs", state->runs);
+    json_bool(json, "damaged", state->damaged);
+    failures_json(json, report);
+}
+
+static void status_json(const struct report *report)
+{
     struct json json = {.file = stdout};
 
     json_open(&json, NULL, '{');
-    json_text(&json, "checkpoint", report->path);
-    json_text(&json, "job", state->job);
-    for (size_t index = 0; index < sizeof keys / sizeof keys[0]; index++)
-        json_text(&json, keys[index], checkpoint_state_text(state, keys[index]));
-    json_text(&json, "state", report->result);
-    json_integer(&json, "ranges", report->ranges);
-    json_known(&json, "ranges_total", state->ranges_planned);
-    json_integer(&json, "rows", report->rows);
-    json_known(&json, "rows_total", state->rows_planned);
-    json_integer(&json, "conflicts", report->conflicts);
-    json_integer(&json, "rejects", state->rejects);
-    json_integer(&json, "rejects_open", state->rejects_open);
-    json_integer(&json, "rejects_replayed", state->rejects - state->rejects_open);
-    json_integer(&json, "bytes", report->bytes);
-    json_known(&json, "bytes_total", state->bytes_planned);
-    json_real(&json, "rows_per_s", seconds > 0 ? (double)state->run_rows / seconds : -1);
-    json_real(&json, "bytes_per_s", seconds > 0 ? (double)state->run_bytes / seconds : -1);
-    json_text(&json, "created", state->created);
-    json_text(&json, "started", state->started);
-    json_text(&json, "updated", state->updated);
-    json_integer(&json, "runs", state->runs);
-    json_bool(&json, "damaged", state->damaged);
-    failures_json(&json, report);
+    report_members(&json, report);
     json_close(&json, '}');
     putchar('\n');
 }
@@ -288,6 +286,8 @@ enum status command_status(const struct options *options, struct error *error)
     if (command_checkpoint_path(options, path, error) != STATUS_OK)
         return error->status;
     locked = checkpoint_is_locked(path); /* before reading: a run that ends in between has written its last line */
+    if (checkpoint_is_set(path))
+        return status_tables(options, path, locked, error);
     if (checkpoint_read(path, &state, error) != STATUS_OK)
         goto out;
     if (!state.exists) {
@@ -296,7 +296,7 @@ enum status command_status(const struct options *options, struct error *error)
     }
     report_make(path, locked, &state, &report);
     if (options->json)
-        report_json(&report);
+        status_json(&report);
     else
         report_print(&report);
     if (fflush(stdout) != 0 || ferror(stdout))

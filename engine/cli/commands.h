@@ -19,6 +19,11 @@ MUST_CHECK enum status command_verify(const struct options *options, struct erro
 MUST_CHECK enum status command_refresh(const struct options *options, struct error *error);
 MUST_CHECK enum status command_migrate(const struct options *options, struct error *error);
 
+/* The same commands for several tables: options_several; status for the file of such a job. */
+MUST_CHECK enum status plan_tables(const struct options *options, struct error *error);
+MUST_CHECK enum status run_tables(const struct options *options, struct error *error);
+MUST_CHECK enum status status_tables(const struct options *options, const char *path, bool locked, struct error *error);
+
 /*
  * The checkpoint file of these options: --checkpoint, else hyperfill-<table>.checkpoint, where letters of the table's
  * name that a shell or a path would take amiss are underscores. STATUS_USAGE if the path is too long.

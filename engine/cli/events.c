@@ -211,6 +211,25 @@ void event_log(void *context, enum log_level level, const char *text)
     event_close(&event);
 }
 
+void event_table(const char *table, enum status result, const struct stats *stats, const char *text)
+{
+    struct event event;
+
+    if (!event_open(&event, "table"))
+        return;
+    json_text(&event.json, "table", table);
+    json_text(&event.json, "result", status_name(result));
+    json_integer(&event.json, "rows", stats_get(&stats->rows_done));
+    json_integer(&event.json, "bytes", stats_get(&stats->bytes_done));
+    json_integer(&event.json, "rows_before", stats_get(&stats->rows_before));
+    json_integer(&event.json, "ranges", stats_get(&stats->ranges_done));
+    json_integer(&event.json, "ranges_before", stats_get(&stats->ranges_before));
+    json_known(&event.json, "ranges_total", stats_get(&stats->ranges_total));
+    json_integer(&event.json, "ranges_failed", stats_get(&stats->ranges_failed));
+    json_text(&event.json, "text", text[0] != '\0' ? text : NULL);
+    event_close(&event);
+}
+
 void event_summary(const struct progress_job *job, const struct stats *stats, int64_t elapsed_ns, enum status result)
 {
     struct event event;

@@ -60,7 +60,7 @@ static const char plan_examples[] =
 static const char run_text[] =
     "hyperfill run: start a backfill, or resume it where it stopped\n"
     "\n"
-    "Usage: hyperfill run --source SPEC --target CONNINFO --table NAME [options]\n"
+    "Usage: hyperfill run --source SPEC --target CONNINFO --table NAME... [options]\n"
     "\n"
     "When the checkpoint file exists the job goes on from it; options that define\n"
     "the job must then be the same, those for speed and output may change.\n";
@@ -70,6 +70,12 @@ static const char run_examples[] =
     "    hyperfill run --source 'host=old dbname=app' --jobs 8 \\\n"
     "        --target 'host=new dbname=ts' --table metrics \\\n"
     "        --until '2026-01-31 00:00:00+00'\n"
+    "\n"
+    "  Many tables of it in one job. A table that fails does not stop the others;\n"
+    "  the exit status is the worst, and the end says which failed and why:\n"
+    "    hyperfill run --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
+    "        --filter '^metrics' --until '2026-01-31 00:00:00+00' \\\n"
+    "        --table public.ticks --until public.ticks=1769817600\n"
     "\n"
     "  A compressed, tab-separated file without a header:\n"
     "    zcat metrics.tsv.gz | hyperfill run --source - --no-header \\\n"

@@ -68,7 +68,9 @@ static enum status job_open_target(struct job *job, struct error *error)
     enum status status;
 
     status = pg_address_init(&job->target_address, options->target, "target", error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && job->sides != NULL)
+        job->target = job->sides->target_names;
+    else if (status == STATUS_OK)
         status = pg_create(&job->target_address, job->target_settings, job->stop, &job->target, error);
     if (status == STATUS_OK)
         status = pg_connect(job->target, error);
@@ -109,6 +111,55 @@ static enum status job_check_time(const struct job *job, struct error *error)
     return STATUS_OK;
 }
 
+/* Settings are the same for all tables of two databases. */
+static enum status job_settle_sides(struct job *job, struct error *error)
+{
+    struct job_sides *sides = job->sides;
+    enum status status = STATUS_OK;
+
+    if (sides->encoding == NULL) {
+        sides->encoding = strdup(job->source_table.server_encoding);
+        setting_add(sides->source_settings, "client_encoding", sides->encoding);
+        setting_add(sides->source_settings, "timezone", "UTC");
+        setting_add(sides->target_settings, "client_encoding", sides->encoding);
+        setting_add(sides->target_settings, "timezone", "UTC");
+    }
+    if (sides->source == NULL)
+        status = pg_create(&sides->source_address, sides->source_settings, job->stop, &sides->source, error);
+    if (status == STATUS_OK && sides->target == NULL)
+        status = pg_create(&sides->target_address, sides->target_settings, job->stop, &sides->target, error);
+    job->source = sides->source;
+    job->target = sides->target;
+    return status;
+}
+
+enum status job_sides_open(struct job_sides *sides, const struct options *options, struct stop *stop,
+                           struct error *error)
+{
+    static const struct pg_setting none[1] = {{NULL, NULL}};
+    enum status status = pg_address_init(&sides->source_address, options->source, "source", error);
+
+    if (status == STATUS_OK)
+        status = pg_address_init(&sides->target_address, options->target, "target", error);
+    if (status == STATUS_OK)
+        status = pg_create(&sides->source_address, none, stop, &sides->source_names, error);
+    if (status == STATUS_OK)
+        status = pg_create(&sides->target_address, none, stop, &sides->target_names, error);
+    return status;
+}
+
+void job_sides_close(struct job_sides *sides)
+{
+    pg_free(sides->source);
+    pg_free(sides->target);
+    pg_free(sides->source_names);
+    pg_free(sides->target_names);
+    pg_address_reset(&sides->source_address);
+    pg_address_reset(&sides->target_address);
+    free(sides->encoding);
+    *sides = (struct job_sides){0};
+}
+
 static enum status job_open_postgres(struct job *job, struct error *error)
 {
     const struct options *options = job->options;
@@ -116,7 +167,9 @@ static enum status job_open_postgres(struct job *job, struct error *error)
     enum status status;
 
     status = pg_address_init(&job->source_address, options->source, "source", error);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && job->sides != NULL)
+        job->source = job->sides->source_names;
+    else if (status == STATUS_OK)
         status = pg_create(&job->source_address, job->source_settings, job->stop, &job->source, error);
     if (status == STATUS_OK)
         status = pg_connect(job->source, error);
@@ -136,9 +189,14 @@ static enum status job_open_postgres(struct job *job, struct error *error)
     setting_add(job->source_settings, "timezone", "UTC");
     setting_add(job->target_settings, "client_encoding", job->source_table.server_encoding);
     setting_add(job->target_settings, "timezone", "UTC");
-    pg_disconnect(job->source);
-    pg_disconnect(job->target);
-    status = pg_connect(job->source, error);
+    if (job->sides != NULL) {
+        status = job_settle_sides(job, error);
+    } else {
+        pg_disconnect(job->source);
+        pg_disconnect(job->target);
+    }
+    if (status == STATUS_OK)
+        status = pg_connect(job->source, error);
     if (status == STATUS_OK)
         status = pg_connect(job->target, error);
     job->postgres = (struct postgres_source){
@@ -158,9 +216,15 @@ static enum source_kind source_kind(const struct options *options)
 
 enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error)
 {
+    return job_open_beside(job, options, NULL, stop, error);
+}
+
+enum status job_open_beside(struct job *job, const struct options *options, struct job_sides *sides, struct stop *stop,
+                            struct error *error)
+{
     enum status status;
 
-    *job = (struct job){.options = options, .stop = stop, .source_last = INT64_MIN};
+    *job = (struct job){.options = options, .sides = sides, .stop = stop, .source_last = INT64_MIN};
     job->ranges_total = job->rows_total = job->bytes_total = -1;
     job->kind = source_kind(options);
     if (job_reads_csv(job) && options->source_table != NULL)
@@ -222,8 +286,10 @@ void job_close(struct job *job)
     ledger_reset(&job->ledger);
     table_reset(&job->table);
     table_reset(&job->source_table);
-    pg_free(job->source);
-    pg_free(job->target);
+    if (job->sides == NULL) {
+        pg_free(job->source);
+        pg_free(job->target);
+    }
     pg_address_reset(&job->source_address);
     pg_address_reset(&job->target_address);
 }

@@ -38,6 +38,18 @@ struct job_command {
     struct command_source ranges;
 };
 
+/*
+ * What the jobs of several tables share: their connections for planning, two a side, as those that look tables up by
+ * name have the settings of the user and the others those of the job.
+ */
+struct job_sides {
+    struct pg_address source_address, target_address;
+    struct pg_setting source_settings[JOB_SETTINGS_MAX], target_settings[JOB_SETTINGS_MAX];
+    char *encoding;
+    struct pg *source_names, *target_names;
+    struct pg *source, *target; /* NULL until the first table was found */
+};
+
 struct job {
     const struct options *options; /* as given, or completed by a look at the input */
     struct options completed;
@@ -50,6 +62,7 @@ struct job {
     char *timezone_setting;
     bool zone_given; /* --timezone, for times of a stream that have none */
     int32_t zone_seconds;
+    struct job_sides *sides;    /* NULL: none are shared */
     struct pg *source, *target; /* for planning; sessions have their own */
     struct table source_table, table;
     struct postgres_source postgres;
@@ -95,6 +108,13 @@ struct job {
 MUST_CHECK enum status job_open(struct job *job, const struct options *options, struct stop *stop, struct error *error);
 void job_close(struct job *job);
 
+/* The same beside other jobs; `sides` lives longer. Both must be databases. */
+MUST_CHECK enum status job_open_beside(struct job *job, const struct options *options, struct job_sides *sides,
+                                       struct stop *stop, struct error *error);
+MUST_CHECK enum status job_sides_open(struct job_sides *sides, const struct options *options, struct stop *stop,
+                                      struct error *error);
+void job_sides_close(struct job_sides *sides);
+
 /* Reads what the ledger has of the job; the layout that stands there replaces ours. */
 MUST_CHECK enum status job_read_ledger(struct job *job, struct error *error);
 
@@ -139,6 +159,8 @@ MUST_CHECK enum status job_wire(struct job *job, struct error *error);
 /* How chunks may be built; and rows brought into the order that this wants. */
 MUST_CHECK enum status job_build(struct job *job, struct error *error);
 MUST_CHECK enum status job_window(struct job *job, struct error *error);
+/* Whether the text of --from or --until is "TABLE=TIME" with the name of this one. */
+bool job_window_names(const struct job *job, const char *text);
 MUST_CHECK enum status job_layout(struct job *job, struct error *error);
 MUST_CHECK enum status job_fingerprint(struct job *job, struct error *error);
 

@@ -209,6 +209,61 @@ enum status job_columns(struct job *job, struct error *error)
     return status;
 }
 
+/* "TABLE=TIME" of this table: behind the sign; NULL: of another, or of all. */
+static const char *text_for_table(const struct job *job, const char *text, bool *for_some)
+{
+    const char *sign = strrchr(text, '=');
+    size_t size = sign != NULL ? (size_t)(sign - text) : 0;
+    const char *names[] = {job->options->table, job->table.sql, job->table.name, job->source_table.sql};
+    char *qualified = NULL;
+    bool same = false;
+
+    *for_some = sign != NULL;
+    if (sign == NULL)
+        return NULL;
+    if (asprintf(&qualified, "%s.%s", job->table.schema, job->table.name) < 0)
+        abort();
+    for (size_t i = 0; i < sizeof names / sizeof *names && !same; i++)
+        same = names[i] != NULL && strlen(names[i]) == size && memcmp(names[i], text, size) == 0;
+    same = same || (strlen(qualified) == size && memcmp(qualified, text, size) == 0);
+    free(qualified);
+    return same ? sign + 1 : NULL;
+}
+
+bool job_window_names(const struct job *job, const char *text)
+{
+    bool for_some;
+
+    return text_for_table(job, text, &for_some) != NULL;
+}
+
+/*
+ * Which of several texts is this table's: the one with its name, else the one that its type of time can be; the first
+ * where none can, for its message. NULL: none is for it.
+ */
+static enum status window_text(const struct job *job, const char *option, const struct text_list *texts,
+                               const char **text, struct error *error)
+{
+    const struct time_column column = {.type = job->table.time.type, .precision = -1};
+    const char *named = NULL, *fits = NULL, *any = NULL;
+
+    for (int i = 0; i < texts->count; i++) {
+        bool for_some;
+        const char *mine = text_for_table(job, texts->items[i], &for_some);
+        int64_t value;
+        bool fine = !for_some && time_parse(&column, texts->items[i], strlen(texts->items[i]), &value) == TIME_FINE;
+
+        if ((mine != NULL && named != NULL) || (fine && fits != NULL))
+            return error_set(error, STATUS_USAGE, "%s is given twice for %s: say which, with %s %s=…", option,
+                             job->table.sql, option, job->options->table);
+        named = mine != NULL ? mine : named;
+        fits = fine ? texts->items[i] : fits;
+        any = any == NULL && !for_some ? texts->items[i] : any;
+    }
+    *text = named != NULL ? named : fits != NULL ? fits : any;
+    return STATUS_OK;
+}
+
 /* One end of the window. */
 static enum status window_end(const struct job *job, const char *option, const char *text, int64_t *value,
                               struct error *error)
@@ -239,33 +294,38 @@ static enum status window_end(const struct job *job, const char *option, const c
 }
 
 /* A completion point that is still to come: what is written after its range was read is missed. */
-static void warn_of_future(const struct job *job)
+static void warn_of_future(const struct job *job, const char *until)
 {
     if (job->kind == SOURCE_STREAM || time_type_is_integer(job->table.time.type) ||
         job->window.hi <= (int64_t)time(NULL) * 1000000)
         return;
     log_line(LOG_WARNING,
              "--until %s lies in the future: rows that the source gets after their range was read are not moved",
-             job->options->until);
+             until);
 }
 
 enum status job_window(struct job *job, struct error *error)
 {
-    const struct options *options = job->options;
+    const char *from = NULL, *until = NULL;
     enum status status;
 
     job->window = (struct range){INT64_MIN, INT64_MAX};
-    if (job->kind != SOURCE_STREAM && options->until == NULL)
+    status = window_text(job, "--from", &job->options->froms, &from, error);
+    if (status == STATUS_OK)
+        status = window_text(job, "--until", &job->options->untils, &until, error);
+    if (status != STATUS_OK)
+        return status;
+    if (job->kind != SOURCE_STREAM && until == NULL)
         return error_set(error, STATUS_USAGE,
                          "--until is missing: the completion point before which rows are moved. Writes to both "
                          "databases must have begun before it");
-    status = window_end(job, "--from", options->from, &job->window.lo, error);
+    status = window_end(job, "--from", from, &job->window.lo, error);
     if (status == STATUS_OK)
-        status = window_end(job, "--until", options->until, &job->window.hi, error);
+        status = window_end(job, "--until", until, &job->window.hi, error);
     if (status == STATUS_OK && job->window.lo >= job->window.hi)
-        return error_set(error, STATUS_USAGE, "--from %s is not before --until %s: nothing lies between them",
-                         options->from, options->until);
+        return error_set(error, STATUS_USAGE, "--from %s is not before --until %s: nothing lies between them", from,
+                         until);
     if (status == STATUS_OK)
-        warn_of_future(job);
+        warn_of_future(job, until);
     return status;
 }

@@ -424,6 +424,8 @@ static enum status required_check(const struct parser *parser)
         return STATUS_USAGE;
     }
     for (size_t index = 0; index < option_count; index++) {
+        if (option_table[index].offset == offsetof(struct options, tables) && parser->options->filter != NULL)
+            continue;
         if ((option_table[index].required & OPTION_COMMAND(command)) == 0 || parser->given[index])
             continue;
         if (missing++ == 0)
@@ -434,7 +436,7 @@ static enum status required_check(const struct parser *parser)
         error_hint(parser->error, "; see hyperfill help %s", command_name(command));
         return STATUS_USAGE;
     }
-    if (command == COMMAND_STATUS && parser->options->checkpoint == NULL && parser->options->table == NULL)
+    if (command == COMMAND_STATUS && parser->options->checkpoint == NULL && parser->options->tables.count == 0)
         return error_set(parser->error, STATUS_USAGE,
                          "status needs --checkpoint FILE, or --table NAME for a file of the default name");
     return STATUS_OK;
@@ -560,6 +562,50 @@ static enum status bench_finish(struct parser *parser)
     return STATUS_OK;
 }
 
+const char *options_table_sign(const char *table)
+{
+    bool quoted = false;
+
+    for (; *table != '\0'; table++) {
+        if (*table == '"')
+            quoted = !quoted;
+        if (*table == '=' && !quoted)
+            return table;
+    }
+    return NULL;
+}
+
+bool options_several(const struct options *options)
+{
+    return options->tables.count > 1 || options->filter != NULL ||
+           (options->tables.count == 1 && options_table_sign(options->tables.items[0]) != NULL);
+}
+
+/* What does not go with several tables, and with one. */
+static enum status tables_finish(struct parser *parser)
+{
+    static const char *const alone[] = {"source-table", "columns", "reject-file", "spill-dir"};
+    struct options *options = parser->options;
+    const struct text_list *tables = &options->tables;
+    bool one = options->command != COMMAND_PLAN && options->command != COMMAND_RUN;
+
+    for (int i = 0; i < tables->count; i++)
+        for (int j = 0; j < i; j++)
+            if (one || strcmp(tables->items[i], tables->items[j]) == 0)
+                return error_set(parser->error, STATUS_USAGE, "--table is given twice");
+    if (one && (options->untils.count > 1 || options->froms.count > 1))
+        return error_set(parser->error, STATUS_USAGE, "--%s is given twice",
+                         options->untils.count > 1 ? "until" : "from");
+    options->table = tables->items[0];
+    options->from = options->froms.items[0];
+    options->until = options->untils.items[0];
+    for (size_t i = 0; options_several(options) && !one && i < sizeof alone / sizeof *alone; i++)
+        if (option_given(parser, alone[i]))
+            return error_set(parser->error, STATUS_USAGE, "--%s is for a job of one table%s", alone[i],
+                             i == 0 ? "; of several, write --table SOURCE=TARGET" : "");
+    return STATUS_OK;
+}
+
 static int jobs_default(void)
 {
     long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
@@ -593,6 +639,8 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
     }
     command_override(&parser);
     if (required_check(&parser) != STATUS_OK)
+        return error->status;
+    if (tables_finish(&parser) != STATUS_OK)
         return error->status;
     options->source = options->sources.items[0];
     conflict_finish(&parser);

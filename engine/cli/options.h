@@ -60,13 +60,15 @@ struct options {
     const char *source;      /* the first one */
     struct text_list sources;
     const char *target;
-    const char *table;
+    const char *table; /* the first one; NULL with --filter alone */
+    struct text_list tables;
+    const char *filter; /* a regular expression */
     const char *source_table;
     const char *time_column;
-    const char *columns; /* comma separated, as given */
-    const char *from;
-    const char *until;
-    const char *checkpoint; /* NULL: hyperfill-<table>.checkpoint, see options_checkpoint_path */
+    const char *columns;            /* comma separated, as given */
+    const char *from, *until;       /* the first one of each */
+    struct text_list froms, untils; /* TIME or TABLE=TIME */
+    const char *checkpoint;         /* NULL: hyperfill-<table>.checkpoint, see options_checkpoint_path */
     const char *range_interval;
     const char *timezone;      /* for CSV times without a zone: UTC or +HH:MM */
     const char *ledger_schema; /* default "hyperfill" */
@@ -128,6 +130,12 @@ struct options {
  * refused unless it takes a list.
  */
 MUST_CHECK enum status options_parse(int argc, char **argv, struct options *options, struct error *error);
+
+/* Whether it is a job of several tables, even if it comes down to one: more than one, --filter, or SOURCE=TARGET. */
+bool options_several(const struct options *options);
+
+/* The sign between two names, which may be quoted; NULL: there is none. */
+const char *options_table_sign(const char *table);
 
 /* Prints help: the overview or one command. To standard output by the caller's wish. */
 void options_help(enum command about);

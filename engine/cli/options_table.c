@@ -49,8 +49,12 @@ const struct option_entry option_table[] = {
              "for each range. Several CSV files: give it again, or name a folder or a pattern such as 'data/*.csv'"},
     {"target", "CONNINFO", JOB | CLEAN, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(target),
      .help = "the database with the hypertable: a libpq URI or conninfo; PG* variables, .pgpass and services work"},
-    {"table", "NAME", JOB | CLEAN | STATUS, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(table),
-     .help = "the table to fill in the target, [schema.]name"},
+    {"table", "NAME", JOB | CLEAN | STATUS, JOB | CLEAN, GROUP_JOB, OPTION_LIST, AT(tables),
+     .help = "the table to fill in the target, [schema.]name. plan and run take several in one job: give it again, "
+             "as SOURCE=TARGET where a table has another name in the source"},
+    {"filter", "REGEX", PLAN | RUN, 0, GROUP_JOB, OPTION_TEXT, AT(filter),
+     .help = "of a PostgreSQL source: all hypertables, tables partitioned by range, and tables that are one of these "
+             "in the target, whose schema.name matches; with or without --table"},
     {"source-table", "NAME", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(source_table),
      .help = "the table to read in a PostgreSQL source", .default_text = "the name in --table"},
     {"columns", "A,B,C", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(columns), .help = "the columns to load",
@@ -76,7 +80,7 @@ const struct option_entry option_table[] = {
     {"compress-after", NULL, JOB, 0, GROUP_JOB, OPTION_ON, AT(compress_after),
      .help = "compress each chunk once its rows are in, never as they come"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
-     .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint"},
+     .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint, of several tables hyperfill-tables.checkpoint"},
     {"ledger-schema", "NAME", JOB | CLEAN, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
      .help = "the schema of the target that keeps the ledger: which rows are in", .default_text = "hyperfill"},
 
@@ -90,11 +94,12 @@ const struct option_entry option_table[] = {
      .help = "the rejected rows as they came; FILE.reasons says where each stood and what is wrong with it",
      .default_text = "hyperfill-NAME.rejects"},
 
-    {"from", "TIME", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(from),
-     .help = "load rows at or after this time, in the type of the time column"},
-    {"until", "TIME", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(until),
+    {"from", "TIME", JOB, 0, GROUP_RANGES, OPTION_LIST, AT(froms),
+     .help = "load rows at or after this time, in the type of the time column; several as --until"},
+    {"until", "TIME", JOB, 0, GROUP_RANGES, OPTION_LIST, AT(untils),
      .help = "load rows before this time, the completion point; a PostgreSQL source needs it, a command for each "
-             "range needs --from, too"},
+             "range needs --from, too. Of several tables: give it again for each type of time, a table takes the one "
+             "that its own type can be; TABLE=TIME is for that table alone"},
     {"order", "WHICH", JOB, 0, GROUP_RANGES, OPTION_CHOICE, AT(order), .choices = order_choices,
      .help = "newest or oldest ranges first", .default_text = "newest"},
     {"range-interval", "LENGTH", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(range_interval),

@@ -16,6 +16,7 @@
 #define SAMPLE_COUNT 60 /* one a second: a minute */
 #define RATE_SAMPLES 10
 #define COLUMNS_DEFAULT 80
+#define NAME_SHOWN_MAX 256
 #define PLAIN_WIDTH (PROGRESS_LINE_MAX - 1)
 
 /* What was done at a moment; rates are differences of two. */
@@ -189,20 +190,29 @@ static void bar_draw(void *context)
     pthread_mutex_unlock(&progress->bar_mutex);
 }
 
+static const char *name_shown(const struct progress *progress, char text[NAME_SHOWN_MAX])
+{
+    const struct progress_job *job = &progress->job;
+
+    return job->under_way != NULL ? job->under_way(job->context, text, NAME_SHOWN_MAX) : job->table;
+}
+
 static void bar_show(struct progress *progress, const struct progress_view *view)
 {
+    char name[NAME_SHOWN_MAX];
+
     pthread_mutex_lock(&progress->bar_mutex);
-    progress_line(view, progress->job.table, true, terminal_width(), progress->line);
+    progress_line(view, name_shown(progress, name), true, terminal_width(), progress->line);
     terminal_write("\r", progress->line, "\033[K");
     pthread_mutex_unlock(&progress->bar_mutex);
 }
 
 static void plain_show(const struct progress *progress, const struct progress_view *view)
 {
-    char line[PROGRESS_LINE_MAX], moment[MOMENT_TEXT_MAX];
+    char line[PROGRESS_LINE_MAX], moment[MOMENT_TEXT_MAX], name[NAME_SHOWN_MAX];
 
     log_line(LOG_NOTICE, "%s  %s", moment_format(moment),
-             progress_line(view, progress->job.table, false, PLAIN_WIDTH, line));
+             progress_line(view, name_shown(progress, name), false, PLAIN_WIDTH, line));
 }
 
 static void view_show(struct progress *progress, const struct progress_view *view)

@@ -17,6 +17,9 @@ struct progress_job {
     const char *target;
     const char *checkpoint;
     bool resumed;
+    /* Of several tables: which are under way, for the line that moves; NULL: `table`. */
+    const char *(*under_way)(const void *context, char *text, size_t size);
+    const void *context;
 };
 
 /*

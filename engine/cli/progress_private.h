@@ -38,6 +38,7 @@ void summary_print(const struct progress_job *job, const struct stats *stats, in
 void event_start(const struct progress_job *job, const struct stats *stats);
 void event_progress(const struct progress_view *view);
 void event_log(void *context, enum log_level level, const char *text); /* a log sink; needs no context */
+void event_table(const char *table, enum status result, const struct stats *stats, const char *text); /* "": no text */
 void event_summary(const struct progress_job *job, const struct stats *stats, int64_t elapsed_ns, enum status result);
 
 /* Members of a JSON object: `"key":value`, after a comma unless the object or array has just been opened. */

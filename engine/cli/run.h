@@ -1,0 +1,53 @@
+/*
+ * A run of one table: what `hyperfill run` does alone for one, and beside others for several. The order of calls:
+ *
+ *     job_open ─► run_plan ─► run_register ─► (job_plan again) ─► run_state into the file ─► pipeline ─► run_end
+ */
+#pragma once
+
+#include "engine/cli/commands.h"
+#include "engine/cli/job_rejects.h"
+
+struct run {
+    struct job job;
+    struct stats stats;
+    struct checkpoint *checkpoint;
+    char path[CHECKPOINT_PATH_MAX];
+    struct checkpoint_state before; /* what the file said */
+    struct append_target append;
+    struct stop *stop;
+    struct signals *signals;
+    struct job_rejects rejects;
+    int64_t rejects_all, rejects_open; /* as the checkpoint file has them */
+    bool bad_rows;                     /* a range has failed for its rows */
+    bool known;                        /* the ledger had the job before this run */
+};
+
+/*
+ * An open job, against what the checkpoint file said of it before: refuses a file of another job and rivals, finds the
+ * tasks left and rows that are in the way. Of a job that is finished only the first.
+ */
+MUST_CHECK enum status run_plan(struct run *run, const struct checkpoint_state *before, struct error *error);
+
+/* Registers the job; where another process was faster, its layout is ours. */
+MUST_CHECK enum status run_register(struct run *run, struct error *error);
+
+/* What the file is to say of the job as the ledger has it. The state borrows from the run; reset it, also after a
+ * failure. */
+MUST_CHECK enum status run_state(struct run *run, struct checkpoint_state *state, struct error *error);
+void run_state_reset(struct checkpoint_state *state);
+
+/* What the job has to do and has done, into its counters. */
+void run_set_stats(struct run *run);
+
+/* The pipeline's hooks. */
+MUST_CHECK enum status run_committed(struct run *run, const struct piece_spec *piece, const struct write_result *result,
+                                     struct error *error);
+MUST_CHECK enum status run_failed(struct run *run, const struct piece_spec *piece, const struct error *reason,
+                                  struct error *error);
+
+/*
+ * How it ended, into the file; `status` is how the loading did, with its error. A job whose rows are all in is written
+ * into the ledger as complete, through restarts of the server.
+ */
+MUST_CHECK enum status run_end(struct run *run, enum status status, struct error *error);
