@@ -140,7 +140,6 @@ static const char bench_examples[] =
 
 static const char clean_examples[] =
     "  hyperfill clean --target 'host=new dbname=ts' --table metrics\n";
-/* clang-format on */
 
 static const char verify_text[] =
     "hyperfill verify: compare what was loaded with the source, and repair it\n"
@@ -164,6 +163,7 @@ static const char verify_examples[] =
     "  hyperfill verify --source 'host=old dbname=app' --jobs 8 \\\n"
     "      --target 'host=new dbname=ts' --table metrics \\\n"
     "      --until '2026-01-31 00:00:00+00' --repair\n";
+/* clang-format on */
 
 #define UNWRITTEN(name) "hyperfill " name ": not built yet\n", "  hyperfill " name "\n"
 
