@@ -86,7 +86,6 @@ static enum status memory_create(const struct verify_spec *spec, struct range wi
     memory->comparisons = qualified(spec->ledger_schema, "verify");
     memory->ranges = qualified(spec->ledger_schema, "verified");
     make_id(memory, window);
-    memory->written_ns = stats_now_ns();
     return pg_create(spec->addresses[TARGET], no_settings, spec->stop, &memory->pg, error);
 }
 
@@ -248,6 +247,11 @@ static enum status write_noted(struct verify_memory *memory, struct error *error
     return status;
 }
 
+static bool is_gone(const struct error *error)
+{
+    return strcmp(error->sqlstate, "42P01") == 0 || strcmp(error->sqlstate, "3F000") == 0;
+}
+
 void verify_memory_flush(struct verify_memory *memory)
 {
     struct error error;
@@ -260,7 +264,7 @@ void verify_memory_flush(struct verify_memory *memory)
     status = write_noted(memory, &error);
     if (status == STATUS_TRANSIENT)
         return;
-    if (status != STATUS_OK && status != STATUS_STOPPED)
+    if (status != STATUS_OK && status != STATUS_STOPPED && !is_gone(&error))
         log_line(LOG_WARNING, "what is found equal is not remembered any more: %s", error.text);
     memory->lame = status != STATUS_OK;
     sql_reset(&memory->noted);
@@ -297,5 +301,10 @@ enum status verify_memory_finish(struct verify_memory *memory, struct error *err
     if (status != STATUS_OK)
         pg_rollback(memory->pg);
     sql_reset(&sql);
+    /* Another process has compared the same, and was faster. */
+    if (is_gone(error)) {
+        error_reset(error);
+        return STATUS_OK;
+    }
     return status;
 }

@@ -2,11 +2,11 @@
 
 import json
 import re
-import threading
+import signal
 
 import pytest
 
-from harness import wait_until
+from harness import Database, wait_until
 
 DATA = 3
 STOPPED = 7
@@ -198,3 +198,264 @@ def test_standby_as_source(servers, hyperfill):
     pair.target.execute("DELETE FROM m WHERE time = '2024-03-10 12:00:00+00'")
     pair.hyperfill.run("verify", *options, check=DATA)
     pair.hyperfill.run("verify", *options, "--repair", check=0)
+
+
+# ---- Looks, interruptions
+
+
+class Blocked:
+    """Whoever reads the values of the source in the last days waits for a lock; to plan is possible."""
+
+    def __init__(self, pair):
+        self.pair = pair
+        if pair.source.value("SELECT to_regclass('kept')") is None:
+            pair.source.execute(
+                "ALTER TABLE m RENAME TO kept; CREATE FUNCTION slow(value float8) RETURNS float8 LANGUAGE plpgsql STABLE AS"
+                " $$ BEGIN PERFORM pg_advisory_lock_shared(7), pg_advisory_unlock_shared(7); RETURN value; END $$;"
+                " CREATE VIEW m AS SELECT time, device, CASE WHEN time = '2024-03-20+00' THEN slow(value) ELSE value END AS value, note FROM kept"
+            )
+        self.connection = pair.source.connect()
+        self.connection.cursor().execute("SELECT pg_advisory_lock(7)")
+
+    def wait(self):
+        wait_until(
+            lambda: self.pair.source.value(
+                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+            ),
+            what="a comparison that waits for the lock",
+        )
+
+    def release(self):
+        self.connection.close()
+
+
+def test_second_look(one_pair):
+    """A row that was on its way when its range was compared is no difference; one that stays away is."""
+    rows = one_pair.target.rows("DELETE FROM m WHERE time = '2024-03-02 00:00:00+00' AND device IN (1, 2) RETURNING note, value, device, time")
+    blocked = Blocked(one_pair)
+    process = one_pair.hyperfill.start("verify", *one_pair.options("--json", "--jobs", "1"))
+    blocked.wait()
+    one_pair.target.execute("INSERT INTO m VALUES (%s, %s, %s, %s)", rows[0])
+    blocked.release()
+    found = json.loads(process.wait(check=DATA).stdout)
+    assert kinds(found) == ["missing"] and found["differences"][0]["rows"][0]["source"]["device"] == str(rows[1][2])
+    one_pair.target.execute("INSERT INTO m VALUES (%s, %s, %s, %s); DELETE FROM m WHERE time = '2024-03-03 00:00:00+00' AND device = 1", rows[1])
+    row = one_pair.source.rows("SELECT note, value, device, time FROM m WHERE time = '2024-03-03 00:00:00+00' AND device = 1")[0]
+    blocked = Blocked(one_pair)
+    process = one_pair.hyperfill.start("verify", *one_pair.options("--json", "--jobs", "1"))
+    blocked.wait()
+    one_pair.target.execute("INSERT INTO m VALUES (%s, %s, %s, %s)", row)
+    blocked.release()
+    found = json.loads(process.wait(check=0).stdout)
+    assert found["equal"] and found["settled"] == 1
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_resume(one_pair, how):
+    """What was found equal is not compared again, until a comparison has come to its end; --afresh compares all."""
+    blocked = Blocked(one_pair)
+    process = one_pair.hyperfill.start("verify", *one_pair.options("--json", "--jobs", "1"))
+    blocked.wait()
+    if how == "kill":
+        process.kill()
+        blocked.release()
+    else:
+        process.signal(signal.SIGINT)
+        blocked.release()
+        assert "run the same command again" in process.wait(check=STOPPED).stderr
+    before = one_pair.target.value("SELECT count(*) FROM hyperfill.verified")
+    assert before >= 1
+    found = one_pair.verify()
+    assert found["equal"] and found["ranges_before"] == before
+    assert one_pair.verify()["ranges_before"] == 0
+    assert one_pair.target.value("SELECT to_regclass('hyperfill.verified')") is None
+
+
+def test_afresh(one_pair):
+    blocked = Blocked(one_pair)
+    process = one_pair.hyperfill.start("verify", *one_pair.options("--jobs", "1"))
+    blocked.wait()
+    process.kill()
+    blocked.release()
+    # In a range that was found equal.
+    one_pair.target.execute("DELETE FROM m WHERE time = '2024-03-01 00:00:00+00'")
+    found = one_pair.verify("--afresh")
+    assert found["ranges_before"] == 0 and found["differences"][0]["missing"] == 5
+
+
+def test_killed_repair(pair, chance):
+    """A repair that is killed at any moment is repeated, and all is as it should be."""
+    pair.target.execute("ALTER TABLE m DROP CONSTRAINT m_pkey")
+    pair.target.execute("DELETE FROM m WHERE extract(hour FROM time) = 7; INSERT INTO m SELECT * FROM m WHERE extract(hour FROM time) = 11;")
+    for _ in range(5):
+        process = pair.hyperfill.start("verify", *pair.options("--repair"))
+        wait_until(
+            lambda: not process.running or pair.target.value("SELECT count(*) FROM pg_stat_activity WHERE query ~ 'pg_advisory_xact_lock|DELETE FROM|COPY .*FROM STDIN' AND pid <> pg_backend_pid()"),
+            what="a repair",
+        )
+        try:
+            process.popen.wait(chance.uniform(0, 0.3))
+        except Exception:
+            process.kill()
+    pair.hyperfill.run("verify", *pair.options("--repair"), check=0)
+    assert pair.equal()
+    assert pair.verify()["equal"]
+
+
+def test_repairs_at_the_same_time(one_pair):
+    """Two that repair the same rows do not load them twice."""
+    one_pair.target.execute("ALTER TABLE m DROP CONSTRAINT m_pkey; DELETE FROM m WHERE extract(hour FROM time) IN (3, 4)")
+    processes = [one_pair.hyperfill.start("verify", *one_pair.options("--repair")) for _ in range(2)]
+    for process in processes:
+        process.wait(check=0)
+    assert one_pair.equal()
+
+
+def test_unfinished_job(one_pair):
+    """While a job is to load rows there nothing is repaired: they would be there twice."""
+    one_pair.target.execute("UPDATE hyperfill.job SET finished = NULL; DELETE FROM m WHERE time = '2024-03-10 12:00:00+00'")
+    before = one_pair.target.fingerprint("m")
+    result = one_pair.hyperfill.run("verify", *one_pair.options("--repair"), check=2)
+    assert "has not finished" in result.stderr
+    assert one_pair.target.fingerprint("m") == before
+
+
+# ---- Values
+
+
+def test_encodings(servers, hyperfill):
+    """Rows of different encodings are hashed here, by their characters."""
+    pair = Pair(servers, "pg15", "ts17", hyperfill)
+    server = servers["pg15"]
+    latin = Database(server, pair.source.name + "_latin")
+    server._administrate("CREATE DATABASE {} TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'", latin.name)
+    server.databases.append(latin)
+    latin.execute("CREATE TABLE m (time timestamptz NOT NULL, device int NOT NULL, value double precision, note text)")
+    file = hyperfill.folder / "rows"
+    pair.source.copy_out("COPY (SELECT time, device, value, coalesce(note, 'é\\\\\t\n') FROM m) TO STDOUT", file)
+    pair.source.close()
+    latin.execute("SET client_encoding = 'UTF8'")
+    latin.copy_in("COPY m FROM STDIN (ENCODING 'UTF8')", file)
+    pair.source = latin
+    pair.target.execute("TRUNCATE m; TRUNCATE hyperfill.job, hyperfill.piece")
+    (hyperfill.folder / "hyperfill-m.checkpoint").unlink()
+    pair.load()
+    assert pair.verify()["equal"]
+    pair.target.execute("UPDATE m SET note = 'è' WHERE time = '2024-03-10 12:00:00+00' AND device = 3")
+    found = pair.verify()
+    assert kinds(found) == ["different"] and found["differences"][0]["rows"][0]["target"]["note"] == "è"
+    assert pair.verify("--repair")["equal"] and pair.verify()["equal"]
+
+
+# Every built-in type with a text form, and what its values can be that others might take for equal.
+TYPES = {
+    "boolean": ["true", "false"],
+    "smallint": ["0", "-32768"],
+    "integer": ["0", "2147483647"],
+    "bigint": ["-9223372036854775808", "1"],
+    "real": ["0", "-0", "NaN", "Infinity", "-Infinity", "1.1754944e-38", "0.1"],
+    "double precision": ["0", "-0", "NaN", "Infinity", "0.1", "0.30000000000000004", "5e-324"],
+    "numeric": ["1.0", "1.00", "NaN", "Infinity", "-Infinity", "0", "1e100", "-0.00001"],
+    "numeric(12,3)": ["1.5", "NaN"],
+    "money": ["12.34", "-5.00"],
+    "text": ["''", "a", "\\t\\n", "é", "ﬀ", "(,)", '"'],
+    "varchar(20)": ["", "x "],
+    "char(5)": ["", "ab"],
+    '"char"': ["a", ""],
+    "name": ["n", ""],
+    "bytea": ["\\x00ff", ""],
+    "json": ['{"a": 1}', '{"a":1}', "[1.0]"],
+    "jsonb": ['{"a": 1}', '{"a": 1.0}', '{"b": null, "a": [1, 2]}'],
+    "xml": ["<a/>", "<a></a>"],
+    "uuid": ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"],
+    "date": ["2024-02-29", "infinity", "0044-03-15 BC"],
+    "time": ["24:00:00", "00:00:00.000001"],
+    "timetz": ["12:00:00+01", "11:00:00+00"],
+    "timestamp": ["2024-01-01 00:00:00", "-infinity"],
+    "timestamptz": ["2024-07-01 12:00:00+02", "infinity"],
+    "interval": ["1 day", "24:00:00", "-1 mon +2 days", "1.5 s"],
+    "inet": ["10.0.0.1", "10.0.0.1/8", "::1"],
+    "cidr": ["10.0.0.0/8"],
+    "macaddr": ["08:00:2b:01:02:03"],
+    "macaddr8": ["08:00:2b:01:02:03:04:05"],
+    "bit(4)": ["0101"],
+    "bit varying": ["", "1"],
+    "tsvector": ["a:1 b:2A", "fat cat"],
+    "tsquery": ["a & b", "!a"],
+    "point": ["(0,-0)", "(1,2)"],
+    "line": ["{1,2,3}"],
+    "lseg": ["[(0,0),(1,1)]"],
+    "box": ["(2,2),(1,1)"],
+    "path": ["[(0,0),(1,1)]", "((0,0),(1,1))"],
+    "polygon": ["((0,0),(1,1),(2,0))"],
+    "circle": ["<(0,0),5>"],
+    "int4range": ["[1,5)", "empty", "(,)"],
+    "int8range": ["[1,)"],
+    "numrange": ["[1.0,1.10]"],
+    "tsrange": ["[2024-01-01 00:00,2024-01-02 00:00)"],
+    "tstzrange": ["[2024-01-01 00:00+00,)"],
+    "daterange": ["[2024-01-01,2024-01-05)"],
+    "int4multirange": ["{[1,3),[5,7)}"],
+    "tstzmultirange": ["{[2024-01-01 00:00+00,2024-01-02 00:00+00)}"],
+    "pg_lsn": ["16/B374D848"],
+    "oid": ["4294967295"],
+    "xid": ["7"],
+    "xid8": ["18446744073709551615"],
+    "tid": ["(1,2)"],
+    "txid_snapshot": ["10:20:10,14"],
+    "jsonpath": ["$.a[*] ? (@ > 1)"],
+    "int[]": ["{1,NULL,3}", "{{1,2},{3,4}}", "[0:1]={1,2}", "{}"],
+    "text[]": ['{"",NULL,"NULL"}'],
+    "double precision[]": ["{-0,NaN,0.1}"],
+    "timestamptz[]": ["{2024-01-01 00:00:00+00}"],
+    "interval[]": ["{1 day,24:00:00}"],
+    "bytea[]": ['{"\\\\x00"}'],
+    "mood": ["sad", "very happy"],
+    "mood[]": ['{sad,"very happy"}'],
+    "positive": ["1.10", "1.1"],
+    "pair": ["(1,)", '(,"a,b")', '(2,"")'],
+    "pair[]": ['{"(1,a)"}'],
+    "floatrange": ["[0.1,0.2)"],
+    'text COLLATE "sloppy"': ["a", "A"],
+}
+OWN_TYPES = (
+    "CREATE TYPE mood AS ENUM ('sad', 'very happy'); CREATE DOMAIN positive AS numeric CHECK (VALUE > 0);"
+    " CREATE TYPE pair AS (number int, word text); CREATE TYPE floatrange AS RANGE (subtype = float8);"
+    " CREATE COLLATION sloppy (provider = icu, locale = 'und-u-ks-level2', deterministic = false)"
+)
+
+
+@pytest.mark.parametrize("way", WAYS, ids="-".join)
+def test_types(servers, hyperfill, way):
+    """Every value comes out equal, and is told from every other one of its type."""
+    source, target = (servers[kind].create_database() for kind in way)
+    names = [f"c{number}" for number in range(len(TYPES))]
+    for database, order in ((source, names), (target, names[::-1])):
+        database.execute(OWN_TYPES)
+        columns = ", ".join(f"{name} {list(TYPES)[int(name[1:])]}" for name in order)
+        database.execute(f"CREATE TABLE t ({columns}, at timestamptz NOT NULL)")
+    target.rows("SELECT create_hypertable('t', 'at')")
+    number = 0
+    for name, values in zip(names, TYPES.values()):
+        for value in values:
+            source.execute(f"INSERT INTO t (at, {name}) VALUES ('2024-03-01+00'::timestamptz + %s * interval '1 min', %s)", [number, "" if value == "''" else value])
+            number += 1
+    source.execute("INSERT INTO t (at) VALUES ('2024-03-03+00')")
+    options = ["--source", source.conninfo, "--target", target.conninfo, "--table", "t", "--time-column", "at", "--until", UNTIL, "--progress", "none"]
+    hyperfill.run("run", *options)
+    hyperfill.run("verify", *options, check=0)
+    # Each value becomes the next one of its type, the last one NULL: all are seen.
+    number = 0
+    for name, values in zip(names, TYPES.values()):
+        for value in [*values[1:], None]:
+            target.execute(
+                f"UPDATE t SET {name} = %s WHERE at = '2024-03-01+00'::timestamptz + %s * interval '1 min'",
+                ["" if value == "''" else value, number],
+            )
+            number += 1
+    found = json.loads(hyperfill.run("verify", *options, "--json", "--examples", "10000", check=DATA).stdout)
+    seen = {row["source"]["at"] for difference in found["differences"] for row in difference["rows"] if "source" in row}
+    assert len(seen) == number, f"{number - len(seen)} were taken for equal"
+    hyperfill.run("verify", *options, "--repair", check=0)
+    hyperfill.run("verify", *options, check=0)
