@@ -87,7 +87,7 @@ static enum status edge_read(const struct table *table, const char *text, int64_
     if (problem == TIME_FINE)
         return STATUS_OK;
     return error_set(error, STATUS_DATA,
-                     "source table %s has rows at \"%s\" in column \"%s\", which %s; a hypertable cannot hold them: "
+                     "the table %s has rows at \"%s\" in column \"%s\", which %s; a hypertable cannot hold them: "
                      "correct or delete them, or leave them out by --from and --until",
                      table->sql, text, table->time_name, time_problem_text(problem));
 }
@@ -170,7 +170,7 @@ static enum status refuse_null(struct pg *pg, const struct table *table, struct 
     status = exists(pg, table, "IS NULL", &found, error);
     if (status == STATUS_OK && found)
         return error_set(error, STATUS_DATA,
-                         "source table %s has rows whose \"%s\" is NULL: they are in no range and would be left "
+                         "the table %s has rows whose \"%s\" is NULL: they are in no range and would be left "
                          "behind; give them a time, delete them, or name a view without them as --source-table",
                          table->sql, table->time_name);
     return status;
@@ -187,7 +187,7 @@ static enum status refuse_infinite(struct pg *pg, const struct table *table, str
     status = exists(pg, table, which, &found, error);
     if (status == STATUS_OK && found)
         return error_set(error, STATUS_DATA,
-                         "source table %s has rows whose \"%s\" is infinity or -infinity: no chunk can hold them; "
+                         "the table %s has rows whose \"%s\" is infinity or -infinity: no chunk can hold them; "
                          "correct or delete them, leave them out by --from and --until, or name a view without them as "
                          "--source-table",
                          table->sql, table->time_name);

@@ -1,8 +1,130 @@
-/* `hyperfill verify`: not built yet. */
+/* `hyperfill verify`: compares what is there with what should be, and repairs it. */
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "engine/cli/commands.h"
+#include "engine/cli/job.h"
+#include "engine/cli/text.h"
+#include "engine/cli/verify_print.h"
+#include "engine/log.h"
+#include "engine/stats.h"
+
+#define TELL_EVERY_NS INT64_C(10000000000)
+
+/* How far it is, now and then. */
+struct telling {
+    int64_t last_ns;
+    bool quiet;
+};
+
+static void notice_signal(enum stop_level level)
+{
+    log_line(LOG_NOTICE, level == STOP_DRAIN
+                             ? "stopping: ranges that are being compared will be finished; once more to "
+                               "abort them"
+                             : "aborting");
+}
+
+static void tell(void *context, const struct verify_report *report)
+{
+    struct telling *telling = context;
+    char rows[NUMBER_TEXT_MAX];
+
+    if (telling->quiet || stats_now_ns() - telling->last_ns < TELL_EVERY_NS)
+        return;
+    telling->last_ns = stats_now_ns();
+    log_line(LOG_NOTICE, "%zu of %zu ranges compared, %s rows; %zu stretches differ at the first look",
+             report->ranges_done, report->ranges, count_format(report->rows[0], rows), report->difference_count);
+}
+
+static enum status judge(const struct verify_report *report, const struct options *options, struct error *error)
+{
+    if (report->open == 0)
+        return STATUS_OK;
+    return error_set(error, STATUS_DATA, "%zu stretch%s of %s %s%s", report->open, report->open == 1 ? "" : "es",
+                     options->table, report->open == 1 ? "differs" : "differ",
+                     options->repair ? " after repairs: do rows change in the source?"
+                                     : ": hyperfill verify --repair loads exactly these again");
+}
+
+static void warn_of_unfinished(const struct job *job)
+{
+    if (job->resumed && !job->finished)
+        log_line(LOG_WARNING, "the job that loads these rows has not finished: what it has not loaded is missing");
+}
+
+static enum status verify_postgres(struct job *job, struct error *error)
+{
+    const struct options *options = job->options;
+    struct telling telling = {stats_now_ns(), options->progress == PROGRESS_NONE};
+    struct verify_report report = {0};
+    struct verify_spec spec = {
+        .addresses = {&job->source_address, &job->target_address},
+        .tables = {&job->source_table, &job->table},
+        .columns = (const char *const *)job->mappings[0].columns.items,
+        .column_count = job->mappings[0].columns.count,
+        .time_index = job->postgres_time_index,
+        .layout = job->layout,
+        .ledger_schema = options->ledger_schema,
+        .identity = job->fingerprint,
+        .afresh = options->afresh,
+        .jobs = options->jobs,
+        .retry_ms = options->retry_seconds * 1000,
+        .examples_max = (size_t)options->examples,
+        .stop = job->stop,
+        .progress = tell,
+        .progress_context = &telling,
+    };
+    struct verify_repair repair = {&spec, NULL};
+    struct verify_shown shown = {&spec, &report, job->source_address.display, job->target_address.display};
+    enum status status;
+
+    if (options->repair) {
+        spec.repair = verify_repair_postgres;
+        spec.repair_context = &repair;
+    }
+    warn_of_unfinished(job);
+    pg_disconnect(job->source);
+    pg_disconnect(job->target);
+    status = verify_window(&spec, job->window, &report, error);
+    if (status == STATUS_OK && options->json)
+        verify_print_json(&shown);
+    else if (status == STATUS_OK)
+        verify_print(&shown);
+    if (status == STATUS_OK)
+        status = judge(&report, options, error);
+    else if (status == STATUS_STOPPED || status == STATUS_TRANSIENT)
+        log_line(LOG_NOTICE,
+                 "what was found equal is remembered; run the same command again to go on, with --afresh to "
+                 "begin anew");
+    verify_report_reset(&report);
+    return status;
+}
 
 enum status command_verify(const struct options *options, struct error *error)
 {
-    (void)options;
-    return error_set(error, STATUS_USAGE, "not built yet");
+    /* How rows would be written is of no interest here. */
+    struct options as_append = *options;
+    struct signals *signals = NULL;
+    struct job *job = calloc(1, sizeof *job);
+    struct stop *stop = NULL;
+    enum status status;
+
+    if (job == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    as_append.strategy = STRATEGY_APPEND;
+    status = stop_create(&stop, error);
+    if (status == STATUS_OK)
+        status = signals_start(stop, notice_signal, &signals, error);
+    if (status == STATUS_OK)
+        status = job_open(job, &as_append, stop, error);
+    if (status == STATUS_OK)
+        status = job->kind == SOURCE_POSTGRES ? verify_postgres(job, error)
+                                              : error_set(error, STATUS_USAGE, "verify compares PostgreSQL sources");
+    signals_finish(signals);
+    if (stop != NULL)
+        job_close(job);
+    free(job);
+    stop_free(stop);
+    return status;
 }

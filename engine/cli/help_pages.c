@@ -146,6 +146,29 @@ static const char bench_examples[] =
 
 static const char clean_examples[] =
     "  hyperfill clean --target 'host=new dbname=ts' --table metrics\n";
+
+static const char verify_text[] =
+    "hyperfill verify: compare what was loaded with the source, and repair it\n"
+    "\n"
+    "Usage: hyperfill verify --source SPEC --target CONNINFO --table NAME [options]\n"
+    "\n"
+    "Takes the options that name the job. From a PostgreSQL source all rows of the\n"
+    "window are compared, range by range, on both sides at once: their number, and\n"
+    "a hash of their texts that does not depend on their order, nor on that of the\n"
+    "columns, time zones or versions of the servers. Where a range differs, it finds\n"
+    "the smallest stretches that do, looks at these again a second later, and shows\n"
+    "which rows are missing in the target, extra, or different. It only reads; the\n"
+    "source may be a standby. The exit status is 3 if anything differs.\n"
+    "\n"
+    "What was found equal is remembered in the ledger's schema: one that was\n"
+    "interrupted goes on, one that came to its end begins anew. --repair deletes the\n"
+    "target's rows of each stretch that differs and copies the source's, in one\n"
+    "transaction, and compares it once more; interrupted or killed, run it again.\n";
+
+static const char verify_examples[] =
+    "  hyperfill verify --source 'host=old dbname=app' --jobs 8 \\\n"
+    "      --target 'host=new dbname=ts' --table metrics \\\n"
+    "      --until '2026-01-31 00:00:00+00' --repair\n";
 /* clang-format on */
 
 #define UNWRITTEN(name) "hyperfill " name ": not built yet\n", "  hyperfill " name "\n"
@@ -155,6 +178,6 @@ const struct help_page help_pages[] = {
     [COMMAND_STATUS] = {status_text, status_examples}, [COMMAND_CLEAN] = {clean_text, clean_examples},
     [COMMAND_REPLAY] = {replay_text, replay_examples}, [COMMAND_BENCH] = {bench_text, bench_examples},
     [COMMAND_SCHEMA] = {UNWRITTEN("schema")},          [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
-    [COMMAND_POLICIES] = {UNWRITTEN("policies")},      [COMMAND_VERIFY] = {UNWRITTEN("verify")},
+    [COMMAND_POLICIES] = {UNWRITTEN("policies")},      [COMMAND_VERIFY] = {verify_text, verify_examples},
     [COMMAND_REFRESH] = {UNWRITTEN("refresh")},        [COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
 };

@@ -622,6 +622,7 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
         .jobs = jobs_default(),
         .memory_bytes = 256 * MEBIBYTE,
         .retry_seconds = 300,
+        .examples = 10,
         .max_rejects = 1000,
         .limit_rows = 10000000,
         .header = true,

@@ -115,6 +115,10 @@ struct options {
     /* Which CSV column goes where */
     struct text_list map, set;  /* CSV=COLUMN, COLUMN=VALUE */
     const char *ignore_columns; /* comma separated, or * */
+    /* verify */
+    bool repair;
+    bool afresh;
+    int examples; /* default 10 */
     /* bench */
     const char *bench_jobs_text; /* as given */
     struct number_list bench_jobs;

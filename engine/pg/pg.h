@@ -67,6 +67,11 @@ MUST_CHECK enum status pg_run(struct pg *pg, const char *sql, PGresult **result,
 MUST_CHECK enum status pg_runf(struct pg *pg, PGresult **result, struct error *error, const char *format, ...)
     PRINTF_LIKE(4, 5);
 
+/* pg_run in two halves, so that statements of several connections run at the same time. What was started is taken, or
+ * the connection is given up. */
+MUST_CHECK enum status pg_start(struct pg *pg, const char *sql, struct error *error);
+MUST_CHECK enum status pg_take(struct pg *pg, PGresult **result, struct error *error);
+
 /* First column of the first row as a new string (caller frees), NULL if there is no row or it is NULL. */
 MUST_CHECK enum status pg_value(struct pg *pg, const char *sql, char **value, struct error *error);
 

@@ -229,6 +229,17 @@ enum status pg_run(struct pg *pg, const char *sql, PGresult **result, struct err
     return pg_collect(pg, pg_until_stop(), result, error);
 }
 
+enum status pg_start(struct pg *pg, const char *sql, struct error *error)
+{
+    return pg_send(pg, sql, error);
+}
+
+enum status pg_take(struct pg *pg, PGresult **result, struct error *error)
+{
+    *result = NULL;
+    return pg_collect(pg, pg_until_stop(), result, error);
+}
+
 enum status pg_runf(struct pg *pg, PGresult **result, struct error *error, const char *format, ...)
 {
     enum status status;

@@ -237,6 +237,19 @@ static void test_columns_and_dialect(void **state)
     assert_int_equal(options.verify_input, VERIFY_INPUT_AFTER);
 }
 
+static void test_verify(void **state)
+{
+    (void)state;
+    assert_fine("verify", JOB, "--until", "2024-01-01", "--jobs", "3", "--delimiter", ";");
+    assert_true(!options.repair && !options.afresh && !options.json && options.examples == 10);
+    assert_fine("verify", JOB, "--repair", "--afresh", "--json", "--examples", "0");
+    assert_true(options.repair && options.afresh && options.json && options.examples == 0);
+    assert_refused("--repair is no option of run; it belongs to verify", "run", JOB, "--repair");
+    assert_refused("--overlap is no option of verify; it belongs to plan, run, replay, bench", "verify", JOB,
+                   "--overlap", "keep");
+    assert_refused("verify needs --target and --table; see hyperfill help verify", "verify", "--source", "x.csv");
+}
+
 static void test_dialect_refused(void **state)
 {
     (void)state;
@@ -289,8 +302,9 @@ static void test_names_refused(void **state)
     assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, bench, schema, "
                    "completion-point, policies, verify, refresh, migrate, help",
                    "frobnicate");
-    assert_refused("--json is no option of run; it belongs to status", "run", JOB, "--json");
-    assert_refused("--jobs is no option of status; it belongs to plan, run, replay, bench", "status", "--jobs", "2");
+    assert_refused("--bench-jobs is no option of run; it belongs to bench", "run", JOB, "--bench-jobs", "2");
+    assert_refused("--jobs is no option of status; it belongs to plan, run, replay, bench, verify", "status", "--jobs",
+                   "2");
     assert_refused("--jobs comes before the command; write hyperfill COMMAND --jobs, such as hyperfill run", "--jobs",
                    "2", "run");
     assert_refused("argument 2 is no option; did you mean --help?", "run", "-h");
@@ -464,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_spill),
         cmocka_unit_test(test_other_values),
         cmocka_unit_test(test_dialect),
+        cmocka_unit_test(test_verify),
         cmocka_unit_test(test_dialect_refused),
         cmocka_unit_test(test_columns_and_dialect),
         cmocka_unit_test(test_values_refused),
