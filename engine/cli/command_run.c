@@ -15,6 +15,7 @@
 #include "engine/cli/progress.h"
 #include "engine/cli/text.h"
 #include "engine/log.h"
+#include "engine/method/policies.h"
 #include "engine/retry.h"
 
 struct run {
@@ -26,6 +27,7 @@ struct run {
     struct append_target append;
     struct stop *stop;
     struct signals *signals;
+    struct policies_guard *guard; /* of policies that are paused; NULL: none */
     struct job_rejects rejects;
     int64_t rejects_all, rejects_open; /* as the checkpoint file has them */
     bool bad_rows;                     /* a range has failed for its rows */
@@ -263,6 +265,8 @@ static enum status run_prepare_job(struct run *run, const struct options *option
         status = job_check_overlap(job, error);
     if (status == STATUS_OK && (!run_confirm(run) || stop_level(run->stop) != STOP_RUN))
         status = error_set(error, STATUS_STOPPED, "nothing was touched by this run");
+    if (status == STATUS_OK && options->policies == POLICIES_PAUSE)
+        status = policies_check_rights(&job->policies, &job->table, error);
     if (status == STATUS_OK)
         status = run_register(run, error);
     /* The layout that stands may be another process's. */
@@ -453,6 +457,49 @@ static enum status run_close(struct run *run, enum status status, struct error *
     return status;
 }
 
+/* Before the first row, and after all that could refuse the job. */
+static enum status run_pause_policies(struct run *run, struct error *error)
+{
+    struct job *job = &run->job;
+    const struct policies_guard_spec spec = {
+        .target = &job->target_address,
+        .ledger = &job->ledger,
+        .table = &job->table,
+        .stop = run->stop,
+        .retry_ms = job->options->retry_seconds * 1000,
+        .allow_drop = job->options->allow_drop,
+    };
+    char text[POLICY_TEXT_MAX];
+
+    if (strcmp(job->policy_jobs, "{}") == 0)
+        return STATUS_OK;
+    if (job->options->policies == POLICIES_PAUSE)
+        return policies_guard_start(&spec, &run->guard, error);
+    for (size_t i = 0; i < job->policies.count; i++)
+        if (job->policies.items[i].scheduled)
+            log_line(LOG_WARNING, "the %s may run while the table is loaded: --policies leave",
+                     policy_text(&job->policies.items[i], text));
+    return STATUS_OK;
+}
+
+/* However the run has ended. */
+static enum status run_restore_policies(struct run *run, enum status status, struct error *error)
+{
+    struct error second;
+
+    error_reset(&second);
+    if (policies_guard_end(run->guard, &second) != STATUS_OK) {
+        if (status == STATUS_OK) {
+            *error = second;
+            status = second.status;
+        } else {
+            log_line(LOG_WARNING, "%s", second.text);
+        }
+    }
+    run->guard = NULL;
+    return status;
+}
+
 static enum status run_load(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
@@ -527,12 +574,17 @@ enum status command_run(const struct options *options, struct error *error)
             "--table %s",
             count_format(run->job.rows_before, count), options->table);
         status = run_tell_complete(run, error);
+        if (status == STATUS_OK)
+            status = policies_take_over(run->job.target, &run->job.ledger, &run->job.table, options->allow_drop, error);
         if (status == STATUS_OK && run->rejects.open > 0)
             status = job_rejects_render(&run->job, &run->rejects, error);
         if (status == STATUS_OK)
             status = job_rejects_tell(&run->rejects, error);
     } else if (status == STATUS_OK) {
-        status = run_load(run, error);
+        status = run_pause_policies(run, error);
+        if (status == STATUS_OK)
+            status = run_load(run, error);
+        status = run_restore_policies(run, status, error);
     }
     /* Stopped while still preparing. The file may lag behind what is committed, so that it is there says enough. */
     if (status == STATUS_STOPPED && (run->before.exists || run->known) && run->append.table == NULL)

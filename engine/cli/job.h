@@ -7,6 +7,7 @@
 #include "engine/checkpoint.h"
 #include "engine/cli/mapping.h"
 #include "engine/cli/options.h"
+#include "engine/method/policies.h"
 #include "readers/command.h"
 #include "readers/postgres.h"
 #include "readers/sniff.h"
@@ -88,6 +89,8 @@ struct job {
     struct sorter_spec *sorts;     /* of each input that is sorted by the writers */
     char *order;                   /* of a PostgreSQL source that sorts */
     int64_t sort_memory;           /* what a writer may hold for that */
+    struct policy_list policies;   /* background jobs that would meddle, as they were at the start */
+    char *policy_jobs;             /* ids of those that are on but for us, as an array */
     struct overlap_report overlap; /* rows of others inside ranges that are not committed yet */
 };
 

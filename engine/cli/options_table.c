@@ -33,12 +33,14 @@ static const char *const strategy_choices[] = {"auto", "append", "build", "compr
 static const char *const dialect_choices[] = {"server", "sniff", NULL};
 static const char *const wire_choices[] = {"auto", "csv", "binary", NULL};
 static const char *const verify_choices[] = {"before", "after", NULL};
+static const char *const policies_choices[] = {"pause", "leave", NULL};
 static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
 
 _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) == sizeof(unsigned) &&
                    sizeof(enum bad_row) == sizeof(unsigned) && sizeof(enum progress_mode) == sizeof(unsigned) &&
                    sizeof(enum dialect_mode) == sizeof(unsigned) && sizeof(enum wire_mode) == sizeof(unsigned) &&
-                   sizeof(enum on_conflict) == sizeof(unsigned) && sizeof(enum strategy) == sizeof(unsigned),
+                   sizeof(enum on_conflict) == sizeof(unsigned) && sizeof(enum strategy) == sizeof(unsigned) &&
+                   sizeof(enum policies_mode) == sizeof(unsigned),
                "choices are stored as unsigned");
 
 /* clang-format off */
@@ -47,15 +49,15 @@ const struct option_entry option_table[] = {
      .help = "where history is: a libpq URI or key=value conninfo, the path of a CSV file, - for CSV on standard "
              "input, or exec:COMMAND for the CSV that a shell command prints; one with {from} and {until} in it is run "
              "for each range. Several CSV files: give it again, or name a folder or a pattern such as 'data/*.csv'"},
-    {"target", "CONNINFO", JOB | CLEAN, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(target),
+    {"target", "CONNINFO", JOB | CLEAN | POLICIES | REFRESH, JOB | CLEAN | POLICIES | REFRESH, GROUP_JOB, OPTION_TEXT, AT(target),
      .help = "the database with the hypertable: a libpq URI or conninfo; PG* variables, .pgpass and services work"},
-    {"table", "NAME", JOB | CLEAN | STATUS, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(table),
+    {"table", "NAME", JOB | CLEAN | STATUS | POLICIES | REFRESH, JOB | CLEAN | POLICIES | REFRESH, GROUP_JOB, OPTION_TEXT, AT(table),
      .help = "the table to fill in the target, [schema.]name"},
     {"source-table", "NAME", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(source_table),
      .help = "the table to read in a PostgreSQL source", .default_text = "the name in --table"},
     {"columns", "A,B,C", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(columns), .help = "the columns to load",
      .default_text = "those in the CSV header, else all of the table's that are not generated"},
-    {"time-column", "NAME", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(time_column),
+    {"time-column", "NAME", JOB | POLICIES, 0, GROUP_JOB, OPTION_TEXT, AT(time_column),
      .help = "the column that ranges are cut by",
      .default_text = "the hypertable's time dimension, or the range key of a partitioned table"},
     {"overlap", "WHAT", JOB, 0, GROUP_JOB, OPTION_CHOICE, AT(overlap), .choices = overlap_choices,
@@ -77,8 +79,15 @@ const struct option_entry option_table[] = {
      .help = "compress each chunk once its rows are in, never as they come"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint"},
-    {"ledger-schema", "NAME", JOB | CLEAN, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
+    {"ledger-schema", "NAME", JOB | CLEAN | POLICIES | REFRESH, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
      .help = "the schema of the target that keeps the ledger: which rows are in", .default_text = "hyperfill"},
+
+    {"policies", "WHAT", PLAN | RUN, 0, GROUP_METHOD, OPTION_CHOICE, AT(policies), .choices = policies_choices,
+     .help = "the target's retention, compression, reorder and refresh policies of the table and of continuous aggregates "
+             "on it: pause them while it is loaded, or leave them as they are", .default_text = "pause"},
+    {"allow-drop", NULL, PLAN | RUN | POLICIES, 0, GROUP_METHOD, OPTION_ON, AT(allow_drop),
+     .help = "restore a retention policy also where it then drops rows that were loaded",
+     .default_text = "such a policy stays off, with a warning"},
 
     {"on-bad-row", "WHAT", JOB, 0, GROUP_REJECTS, OPTION_CHOICE, AT(on_bad_row), .choices = bad_row_choices,
      .help = "what to do with a row that the table cannot take: stop, or reject it into the reject file and go on",
@@ -179,7 +188,7 @@ const struct option_entry option_table[] = {
     {"progress", "HOW", JOB, 0, GROUP_OUTPUT, OPTION_CHOICE, AT(progress), .choices = progress_choices,
      .help = "bar, plain lines, json events on standard output, none, or auto: a bar on a terminal, else plain",
      .default_text = "auto"},
-    {"json", NULL, STATUS, 0, GROUP_OUTPUT, OPTION_ON, AT(json), .help = "print one JSON object"},
+    {"json", NULL, STATUS | POLICIES, 0, GROUP_OUTPUT, OPTION_ON, AT(json), .help = "print one JSON object"},
     {"yes", NULL, JOB | CLEAN, 0, GROUP_OUTPUT, OPTION_ON, AT(yes), .help = "do not ask before what cannot be undone"},
     {"verbose", NULL, ALL, 0, GROUP_OUTPUT, OPTION_ON, AT(verbose), .help = "say more about what is done"},
     {"help", NULL, ALL, 0, GROUP_OUTPUT, OPTION_HELP, .help = "print this"},
