@@ -158,6 +158,21 @@ static const char policies_examples[] =
     "  hyperfill policies show --target 'host=new dbname=ts' --table metrics\n"
     "  hyperfill policies restore --target 'host=new dbname=ts' --table metrics\n";
 
+static const char refresh_text[] =
+    "hyperfill refresh: refresh continuous aggregates where history was loaded\n"
+    "\n"
+    "Usage: hyperfill refresh --target CONNINFO --table NAME\n"
+    "       hyperfill refresh --target CONNINFO --table NAME --from TIME --until TIME\n"
+    "\n"
+    "Refresh policies never look as far back as a backfill goes. This refreshes the\n"
+    "aggregates on the table, and those on these, over exactly what finished jobs\n"
+    "have loaded since it was last run, widened to whole buckets; or over a window.\n"
+    "Stopped or killed? Run it again: it goes on. The role must own the aggregates.\n"
+    "What retention has dropped of the table is left alone, unless a window is given.\n";
+
+static const char refresh_examples[] =
+    "  hyperfill refresh --target 'host=new dbname=ts' --table metrics\n";
+
 static const char clean_examples[] =
     "  hyperfill clean --target 'host=new dbname=ts' --table metrics\n";
 /* clang-format on */
@@ -170,5 +185,5 @@ const struct help_page help_pages[] = {
     [COMMAND_REPLAY] = {replay_text, replay_examples}, [COMMAND_BENCH] = {bench_text, bench_examples},
     [COMMAND_SCHEMA] = {UNWRITTEN("schema")},          [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
     [COMMAND_POLICIES] = {policies_text, policies_examples}, [COMMAND_VERIFY] = {UNWRITTEN("verify")},
-    [COMMAND_REFRESH] = {UNWRITTEN("refresh")},        [COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
+    [COMMAND_REFRESH] = {refresh_text, refresh_examples},[COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
 };

@@ -142,6 +142,10 @@ MUST_CHECK enum status job_wire(struct job *job, struct error *error);
 /* How chunks may be built; and rows brought into the order that this wants. */
 MUST_CHECK enum status job_build(struct job *job, struct error *error);
 MUST_CHECK enum status job_window(struct job *job, struct error *error);
+
+/* --from, --until: one end of a window, in the type of the table's time; NULL leaves *value as it is. */
+MUST_CHECK enum status job_time_option(const struct table *table, const char *option, const char *text, int64_t *value,
+                                       struct error *error);
 MUST_CHECK enum status job_layout(struct job *job, struct error *error);
 MUST_CHECK enum status job_fingerprint(struct job *job, struct error *error);
 

@@ -99,9 +99,9 @@ const struct option_entry option_table[] = {
      .help = "the rejected rows as they came; FILE.reasons says where each stood and what is wrong with it",
      .default_text = "hyperfill-NAME.rejects"},
 
-    {"from", "TIME", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(from),
+    {"from", "TIME", JOB | REFRESH, 0, GROUP_RANGES, OPTION_TEXT, AT(from),
      .help = "load rows at or after this time, in the type of the time column"},
-    {"until", "TIME", JOB, 0, GROUP_RANGES, OPTION_TEXT, AT(until),
+    {"until", "TIME", JOB | REFRESH, 0, GROUP_RANGES, OPTION_TEXT, AT(until),
      .help = "load rows before this time, the completion point; a PostgreSQL source needs it, a command for each "
              "range needs --from, too"},
     {"order", "WHICH", JOB, 0, GROUP_RANGES, OPTION_CHOICE, AT(order), .choices = order_choices,
@@ -129,7 +129,7 @@ const struct option_entry option_table[] = {
      .help = "how rows go to the target: binary spares the server the reading of text, as values are converted exactly "
              "as it would, and rows in unusual spellings go as CSV; csv is CSV for all; auto is binary where every column "
              "has a conversion (plan says which has none), else csv", .default_text = "auto"},
-    {"retry-seconds", "N", JOB, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
+    {"retry-seconds", "N", JOB | REFRESH, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
      .help = "how long to retry when a server or the network fails", .default_text = "300"},
 
     {"header", NULL, JOB, 0, GROUP_CSV, OPTION_ON, AT(header), .help = "the first line names the columns",
