@@ -180,10 +180,16 @@ static const char clean_examples[] =
 #define UNWRITTEN(name) "hyperfill " name ": not built yet\n", "  hyperfill " name "\n"
 
 const struct help_page help_pages[] = {
-    [COMMAND_PLAN] = {plan_text, plan_examples},       [COMMAND_RUN] = {run_text, run_examples},
-    [COMMAND_STATUS] = {status_text, status_examples}, [COMMAND_CLEAN] = {clean_text, clean_examples},
-    [COMMAND_REPLAY] = {replay_text, replay_examples}, [COMMAND_BENCH] = {bench_text, bench_examples},
-    [COMMAND_SCHEMA] = {UNWRITTEN("schema")},          [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
-    [COMMAND_POLICIES] = {policies_text, policies_examples}, [COMMAND_VERIFY] = {UNWRITTEN("verify")},
-    [COMMAND_REFRESH] = {refresh_text, refresh_examples},[COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
+    [COMMAND_PLAN] = {plan_text, plan_examples},
+    [COMMAND_RUN] = {run_text, run_examples},
+    [COMMAND_STATUS] = {status_text, status_examples},
+    [COMMAND_CLEAN] = {clean_text, clean_examples},
+    [COMMAND_REPLAY] = {replay_text, replay_examples},
+    [COMMAND_BENCH] = {bench_text, bench_examples},
+    [COMMAND_SCHEMA] = {UNWRITTEN("schema")},
+    [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
+    [COMMAND_POLICIES] = {policies_text, policies_examples},
+    [COMMAND_VERIFY] = {UNWRITTEN("verify")},
+    [COMMAND_REFRESH] = {refresh_text, refresh_examples},
+    [COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
 };
