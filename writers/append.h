@@ -67,6 +67,7 @@ struct append_target {
     struct builds *builds;   /* cells that are built; NULL: none */
     bool create_partitions;  /* those that are missing: writers/partitions.h */
     bool compress_by_policy; /* only what the table's policy would compress, too */
+    const char *policy_jobs; /* ids of policies that count as on, as "{1,2}": a run pauses them while it loads */
     int64_t sort_bytes_max;  /* what each session may hold to sort a piece */
     bool ahead;              /* make chunks ahead: set by init, switched off when it turns out to be impossible */
 };

@@ -115,7 +115,8 @@ struct build_wish {
     const struct append_input *inputs;
     size_t input_count;
     enum build_compress compress;
-    const char *unsorted; /* why rows cannot come in build_order; NULL: they can, or it is not known yet */
+    const char *policy_jobs; /* as in struct append_target */
+    const char *unsorted;    /* why rows cannot come in build_order; NULL: they can, or it is not known yet */
 };
 
 /* Looks at the table; STATUS_USAGE where --strategy build was asked for and no way is possible. */

@@ -17,7 +17,7 @@ static const char settings_sql[] =
     "SELECT h.compression_state = 1 AS columnstore, EXISTS (SELECT FROM pg_catalog.pg_settings"
     " WHERE name = 'timescaledb.enable_direct_compress_copy') AS direct,"
     " EXISTS (SELECT FROM timescaledb_information.jobs j WHERE j.proc_name = 'policy_compression'"
-    " AND (j.hypertable_schema, j.hypertable_name) = (h.schema_name, h.table_name) AND j.scheduled"
+    " AND (j.hypertable_schema, j.hypertable_name) = (h.schema_name, h.table_name) AND j.job_id = ANY ('%3$s')"
     " AND j.config->>'compress_after' IS NOT NULL) AS policy,"
     " (SELECT count(*) FROM pg_catalog.pg_constraint r WHERE r.conrelid = c.oid AND r.contype = 'c')"
     " + (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND a.attnotnull"
@@ -57,8 +57,8 @@ static enum status read_order(struct pg *pg, const struct table *table, struct b
     return STATUS_OK;
 }
 
-enum status build_read_columnstore(struct pg *pg, const struct table *table, struct build_facts *facts,
-                                   struct error *error)
+enum status build_read_columnstore(struct pg *pg, const struct table *table, const struct build_wish *wish,
+                                   struct build_facts *facts, struct error *error)
 {
     char *time_name;
     PGresult *result = NULL;
@@ -69,7 +69,8 @@ enum status build_read_columnstore(struct pg *pg, const struct table *table, str
     if (!build_table_since(table, 2, 14, 0))
         return STATUS_OK;
     time_name = pg_literal(table->time_name);
-    status = pg_runf(pg, &result, error, settings_sql, time_name, table->oid);
+    status = pg_runf(pg, &result, error, settings_sql, time_name, table->oid,
+                     wish->policy_jobs != NULL ? wish->policy_jobs : "{}");
     free(time_name);
     if (status == STATUS_OK) {
         facts->columnstore = target_flag(result, 0, "columnstore");

@@ -46,8 +46,10 @@ static enum status old_enough(struct append_session *session, struct range cell,
     struct sql sql = {0};
     enum status status;
 
-    sql_add(&sql, "SELECT 1 FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression' AND scheduled"
-                  " AND (hypertable_schema, hypertable_name) = (");
+    sql_add(&sql,
+            "SELECT 1 FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression'"
+            " AND job_id = ANY ('%s') AND (hypertable_schema, hypertable_name) = (",
+            session->target->policy_jobs != NULL ? session->target->policy_jobs : "{}");
     sql_add_literal(&sql, table->schema);
     sql_add(&sql, ", ");
     sql_add_literal(&sql, table->name);

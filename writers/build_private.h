@@ -94,8 +94,8 @@ MUST_CHECK enum status build_compress_rest(struct append_session *session, struc
 const char *build_refuse_columnstore(const struct build_facts *facts);
 
 /* --- build_columnstore.c: what there is to know of a hypertable's columnstore --- */
-MUST_CHECK enum status build_read_columnstore(struct pg *pg, const struct table *table, struct build_facts *facts,
-                                              struct error *error);
+MUST_CHECK enum status build_read_columnstore(struct pg *pg, const struct table *table, const struct build_wish *wish,
+                                              struct build_facts *facts, struct error *error);
 void build_order_reset(struct build_order *order);
 
 MUST_CHECK enum status partition_survey(struct pg *pg, const struct table *table, struct partition_survey *survey,

@@ -57,8 +57,8 @@ static const char hypertable_sql[] =
 static const char skipping_sql[] =
     "EXISTS (SELECT FROM _timescaledb_catalog.chunk_column_stats s WHERE s.hypertable_id = h.id)";
 
-static enum status read_hypertable(struct pg *pg, const struct table *table, struct build_facts *facts,
-                                   struct error *error)
+static enum status read_hypertable(struct pg *pg, const struct table *table, const struct build_wish *wish,
+                                   struct build_facts *facts, struct error *error)
 {
     char *skipping = NULL;
     PGresult *result = NULL;
@@ -77,11 +77,12 @@ static enum status read_hypertable(struct pg *pg, const struct table *table, str
     }
     PQclear(result);
     if (status == STATUS_OK && table->community)
-        status = build_read_columnstore(pg, table, facts, error);
+        status = build_read_columnstore(pg, table, wish, facts, error);
     return status;
 }
 
-static enum status read_facts(struct pg *pg, const struct table *table, struct build_facts *facts, struct error *error)
+static enum status read_facts(struct pg *pg, const struct table *table, const struct build_wish *wish,
+                              struct build_facts *facts, struct error *error)
 {
     PGresult *result = NULL;
     enum status status = pg_runf(pg, &result, error, facts_sql, table->oid);
@@ -102,7 +103,7 @@ static enum status read_facts(struct pg *pg, const struct table *table, struct b
     if (table->kind == TABLE_HYPERTABLE)
         status = may_create_chunks(pg, table, &facts->chunk_schema, error);
     if (status == STATUS_OK && table->kind == TABLE_HYPERTABLE)
-        status = read_hypertable(pg, table, facts, error);
+        status = read_hypertable(pg, table, wish, facts, error);
     else if (table->kind == TABLE_PARTITIONED)
         status = partition_survey(pg, table, &facts->partitions, error);
     if (table->timescaledb != NULL)
@@ -212,7 +213,7 @@ enum status build_probe(struct pg *pg, const struct table *table, const struct b
     *plan = (struct build_plan){0};
     if (wish->rule == BUILD_RULE_NEVER)
         return STATUS_OK;
-    status = read_facts(pg, table, &facts, error);
+    status = read_facts(pg, table, wish, &facts, error);
     if (status == STATUS_OK)
         status = find_identity(pg, table, wish, &facts, error);
     if (status != STATUS_OK)

@@ -4,6 +4,7 @@
 
 #include "writers/build.h"
 #include "writers/ledger_private.h"
+#include "writers/ledger_state.h"
 
 /* Those that are there, comma separated. */
 static void add_tables(struct sql *sql, const struct ledger *ledger, const struct ledger_look *found)
@@ -38,6 +39,9 @@ static enum status drop_empty(struct pg *pg, const struct ledger *ledger, const 
     if (status != STATUS_OK || empty == NULL)
         return status;
     free(empty);
+    status = ledger_state_drop(pg, ledger, error);
+    if (status != STATUS_OK)
+        return status;
     sql_add(&sql, "DROP TABLE ");
     add_tables(&sql, ledger, found);
     if (strcmp(ledger->schema, OWN_SCHEMA) == 0)
@@ -139,6 +143,8 @@ enum status ledger_clean(struct pg *pg, const struct ledger *ledger, const struc
         status = abandon(pg, ledger, table, all, &found, cleaning, error);
     if (status == STATUS_OK)
         status = forget(pg, ledger, table, all, &found, cleaning, error);
+    if (status == STATUS_OK && cleaning->kept == 0)
+        status = ledger_state_forget(pg, ledger, table, error);
     if (status == STATUS_OK)
         status = drop_empty(pg, ledger, &found, error);
     if (status == STATUS_OK)

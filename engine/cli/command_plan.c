@@ -231,6 +231,37 @@ static void print_warnings(const struct job *job)
                missing, time_format(job->table.time.type, first, lo));
 }
 
+/* Nothing where there are none. */
+static void print_policies(const struct job *job)
+{
+    bool pause = job->options->policies == POLICIES_PAUSE;
+    char text[POLICY_TEXT_MAX], horizon_text[TIME_TEXT_MAX];
+    const char *label = "policies";
+    int64_t horizon;
+
+    for (size_t i = 0; i < job->policies.count; i++) {
+        const struct policy_job *policy = &job->policies.items[i];
+
+        if (!policy->scheduled && policy->since == NULL)
+            continue;
+        printf("%-9s %s %s\n", label, policy_text(policy, text),
+               !pause                                    ? "may run while the table is loaded"
+               : policy->scheduled && !policy->may_alter ? "is not this role's to pause: a run would refuse to start"
+               : policy->scheduled                       ? "will be paused"
+                                                         : "is paused already");
+        label = "";
+    }
+    if (!policies_horizon(&job->policies, &horizon) || horizon <= job->window.lo)
+        return;
+    time_format(job->table.time.type, horizon, horizon_text);
+    if (pause && !job->options->allow_drop)
+        printf("warning   retention would drop what is loaded before %s: it then stays off after the run, unless"
+               " --allow-drop is said\n",
+               horizon_text);
+    else
+        printf("warning   retention will drop what is loaded before %s\n", horizon_text);
+}
+
 static enum status print_overlap(const struct job *job, struct error *error)
 {
     struct sql text = {0};
@@ -276,6 +307,8 @@ enum status command_plan(const struct options *options, struct error *error)
         }
         if (!job->finished)
             print_strategy(job);
+        if (!job->finished)
+            print_policies(job);
         if (!job->finished)
             status = print_overlap(job, error);
         if (status == STATUS_OK && options->on_conflict == ON_CONFLICT_SKIP)

@@ -81,6 +81,8 @@ static enum status run_prepare_job(struct run *run, const struct options *option
     if (!run_confirm(run) || stop_level(run->stop) != STOP_RUN)
         status = error_set(error, STATUS_STOPPED, "nothing was touched by this run");
     if (status == STATUS_OK)
+        status = run_check_policies(run, error);
+    if (status == STATUS_OK)
         status = run_register(run, error);
     /* The layout that stands may be another process's. */
     if (status == STATUS_OK && job->kind != SOURCE_STREAM)
@@ -282,12 +284,17 @@ enum status command_run(const struct options *options, struct error *error)
             "--table %s",
             count_format(run->job.rows_before, count), options->table);
         status = run_tell_complete(run, error);
+        if (status == STATUS_OK)
+            status = run_take_over_policies(run, error);
         if (status == STATUS_OK && run->rejects.open > 0)
             status = job_rejects_render(&run->job, &run->rejects, error);
         if (status == STATUS_OK)
             status = job_rejects_tell(&run->rejects, error);
     } else if (status == STATUS_OK) {
-        status = run_load(run, error);
+        status = run_pause_policies(run, error);
+        if (status == STATUS_OK)
+            status = run_load(run, error);
+        status = run_restore_policies(run, status, error);
     }
     /* Stopped while still preparing. The file may lag behind what is committed, so that it is there says enough. */
     if (status == STATUS_STOPPED && (run->before.exists || run->known) && run->append.table == NULL)

@@ -144,6 +144,41 @@ static const char bench_examples[] =
     "  hyperfill bench --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
     "      --table metrics --until '2026-01-31 00:00:00+00' --output-dir measured\n";
 
+static const char policies_text[] =
+    "hyperfill policies: pause background jobs that meddle, restore them, show them\n"
+    "\n"
+    "Usage: hyperfill policies pause|restore|show --target CONNINFO --table NAME\n"
+    "\n"
+    "A run pauses the retention, compression, reorder and refresh policies of the\n"
+    "table and of continuous aggregates on it by itself, and restores them however\n"
+    "it ends; after a kill -9 the next run does, or `policies restore`. What `pause`\n"
+    "has paused stays so, over any number of runs, until `restore`. Policies that\n"
+    "were off before stay off. While a run still loads the table, `restore` leaves\n"
+    "it to that one.\n"
+    "\n"
+    "A retention policy that would drop what was loaded is not switched on again:\n"
+    "history that is older than drop_after would be gone within a day. Give it a\n"
+    "longer drop_after (alter_job) and restore again, or say --allow-drop.\n";
+
+static const char policies_examples[] =
+    "  hyperfill policies show --target 'host=new dbname=ts' --table metrics\n"
+    "  hyperfill policies restore --target 'host=new dbname=ts' --table metrics\n";
+
+static const char refresh_text[] =
+    "hyperfill refresh: refresh continuous aggregates where history was loaded\n"
+    "\n"
+    "Usage: hyperfill refresh --target CONNINFO --table NAME\n"
+    "       hyperfill refresh --target CONNINFO --table NAME --from TIME --until TIME\n"
+    "\n"
+    "Refresh policies never look as far back as a backfill goes. This refreshes the\n"
+    "aggregates on the table, and those on these, over exactly what finished jobs\n"
+    "have loaded since it was last run, widened to whole buckets; or over a window.\n"
+    "Stopped or killed? Run it again: it goes on. The role must own the aggregates.\n"
+    "What retention has dropped of the table is left alone, unless a window is given.\n";
+
+static const char refresh_examples[] =
+    "  hyperfill refresh --target 'host=new dbname=ts' --table metrics\n";
+
 static const char clean_examples[] =
     "  hyperfill clean --target 'host=new dbname=ts' --table metrics\n";
 
@@ -174,10 +209,16 @@ static const char verify_examples[] =
 #define UNWRITTEN(name) "hyperfill " name ": not built yet\n", "  hyperfill " name "\n"
 
 const struct help_page help_pages[] = {
-    [COMMAND_PLAN] = {plan_text, plan_examples},       [COMMAND_RUN] = {run_text, run_examples},
-    [COMMAND_STATUS] = {status_text, status_examples}, [COMMAND_CLEAN] = {clean_text, clean_examples},
-    [COMMAND_REPLAY] = {replay_text, replay_examples}, [COMMAND_BENCH] = {bench_text, bench_examples},
-    [COMMAND_SCHEMA] = {UNWRITTEN("schema")},          [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
-    [COMMAND_POLICIES] = {UNWRITTEN("policies")},      [COMMAND_VERIFY] = {verify_text, verify_examples},
-    [COMMAND_REFRESH] = {UNWRITTEN("refresh")},        [COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
+    [COMMAND_PLAN] = {plan_text, plan_examples},
+    [COMMAND_RUN] = {run_text, run_examples},
+    [COMMAND_STATUS] = {status_text, status_examples},
+    [COMMAND_CLEAN] = {clean_text, clean_examples},
+    [COMMAND_REPLAY] = {replay_text, replay_examples},
+    [COMMAND_BENCH] = {bench_text, bench_examples},
+    [COMMAND_SCHEMA] = {UNWRITTEN("schema")},
+    [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
+    [COMMAND_POLICIES] = {policies_text, policies_examples},
+    [COMMAND_VERIFY] = {verify_text, verify_examples},
+    [COMMAND_REFRESH] = {refresh_text, refresh_examples},
+    [COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
 };

@@ -281,6 +281,8 @@ void job_close(struct job *job)
     free(job->timezone_setting);
     layout_free(job->layout);
     build_plan_reset(&job->build);
+    policies_reset(&job->policies);
+    free(job->policy_jobs);
     free(job->sorts);
     free(job->order);
     ledger_reset(&job->ledger);

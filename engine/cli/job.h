@@ -7,6 +7,7 @@
 #include "engine/checkpoint.h"
 #include "engine/cli/mapping.h"
 #include "engine/cli/options.h"
+#include "engine/method/policies.h"
 #include "readers/command.h"
 #include "readers/postgres.h"
 #include "readers/sniff.h"
@@ -101,6 +102,8 @@ struct job {
     struct sorter_spec *sorts;     /* of each input that is sorted by the writers */
     char *order;                   /* of a PostgreSQL source that sorts */
     int64_t sort_memory;           /* what a writer may hold for that */
+    struct policy_list policies;   /* background jobs that would meddle, as they were at the start */
+    char *policy_jobs;             /* ids of those that are on but for us, as an array */
     struct overlap_report overlap; /* rows of others inside ranges that are not committed yet */
 };
 
@@ -161,6 +164,10 @@ MUST_CHECK enum status job_build(struct job *job, struct error *error);
 MUST_CHECK enum status job_window(struct job *job, struct error *error);
 /* Whether the text of --from or --until is "TABLE=TIME" with the name of this one. */
 bool job_window_names(const struct job *job, const char *text);
+
+/* --from, --until: one end of a window, in the type of the table's time; NULL leaves *value as it is. */
+MUST_CHECK enum status job_time_option(const struct table *table, const char *option, const char *text, int64_t *value,
+                                       struct error *error);
 MUST_CHECK enum status job_layout(struct job *job, struct error *error);
 MUST_CHECK enum status job_fingerprint(struct job *job, struct error *error);
 

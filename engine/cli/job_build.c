@@ -41,6 +41,7 @@ static enum status probe(struct job *job, const char *unsorted, struct error *er
         .input_count = job->input_count,
         .compress = compress_of(job->options),
         .unsorted = unsorted,
+        .policy_jobs = job->policy_jobs,
     };
 
     return build_probe(job->target, &job->table, &wish, &job->build, error);
@@ -151,11 +152,27 @@ static enum status check_deferring(const struct job *job, struct error *error)
     return STATUS_OK;
 }
 
+/* Before the run pauses any: ways to build go by what the table's own policy would do. */
+static enum status read_policies(struct job *job, struct error *error)
+{
+    struct ledger ledger;
+    enum status status;
+
+    ledger_init(&ledger, job->options->ledger_schema, "");
+    status = policies_read(job->target, &ledger, &job->table, &job->policies, error);
+    ledger_reset(&ledger);
+    if (status == STATUS_OK)
+        job->policy_jobs = policies_active(&job->policies);
+    return status;
+}
+
 enum status job_build(struct job *job, struct error *error)
 {
-    enum status status = probe(job, NULL, error);
+    enum status status = read_policies(job, error);
     const char *reason = NULL;
 
+    if (status == STATUS_OK)
+        status = probe(job, NULL, error);
     if (status == STATUS_OK)
         status = check_deferring(job, error);
 

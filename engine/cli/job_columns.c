@@ -264,11 +264,10 @@ static enum status window_text(const struct job *job, const char *option, const 
     return STATUS_OK;
 }
 
-/* One end of the window. */
-static enum status window_end(const struct job *job, const char *option, const char *text, int64_t *value,
-                              struct error *error)
+enum status job_time_option(const struct table *table, const char *option, const char *text, int64_t *value,
+                            struct error *error)
 {
-    struct time_column column = {.type = job->table.time.type, .precision = -1};
+    struct time_column column = {.type = table->time.type, .precision = -1};
     const char *type = time_type_sql(column.type);
 
     if (text == NULL)
@@ -279,8 +278,7 @@ static enum status window_end(const struct job *job, const char *option, const c
         return error_set(error, STATUS_USAGE,
                          "%s %s has no time zone, and column \"%s\" is %s: write %s%s for UTC, or %s+02:00 with the "
                          "offset that is meant",
-                         option, text, job->table.time_name, type, text, strchr(text, ':') != NULL ? "Z" : " 00:00Z",
-                         text);
+                         option, text, table->time_name, type, text, strchr(text, ':') != NULL ? "Z" : " 00:00Z", text);
     case TIME_INFINITE:
         return error_set(error, STATUS_USAGE, "%s %s: leave the option out instead, or give a time", option, text);
     default:
@@ -319,9 +317,9 @@ enum status job_window(struct job *job, struct error *error)
         return error_set(error, STATUS_USAGE,
                          "--until is missing: the completion point before which rows are moved. Writes to both "
                          "databases must have begun before it");
-    status = window_end(job, "--from", from, &job->window.lo, error);
+    status = job_time_option(&job->table, "--from", from, &job->window.lo, error);
     if (status == STATUS_OK)
-        status = window_end(job, "--until", until, &job->window.hi, error);
+        status = job_time_option(&job->table, "--until", until, &job->window.hi, error);
     if (status == STATUS_OK && job->window.lo >= job->window.hi)
         return error_set(error, STATUS_USAGE, "--from %s is not before --until %s: nothing lies between them", from,
                          until);

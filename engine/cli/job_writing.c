@@ -20,6 +20,7 @@ void job_append_target(struct job *job, struct append_target *target)
         .inputs = job->inputs,
         .input_count = job->input_count,
         .compress_by_policy = options->strategy == STRATEGY_AUTO,
+        .policy_jobs = job->policy_jobs,
         .sort_bytes_max = job->sort_memory,
     };
 }

@@ -29,6 +29,7 @@ enum command {
     COMMAND_VERSION
 };
 enum strategy { STRATEGY_AUTO, STRATEGY_APPEND, STRATEGY_BUILD, STRATEGY_COMPRESS };
+enum policies_mode { POLICIES_PAUSE, POLICIES_LEAVE };
 enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
 enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
@@ -92,8 +93,10 @@ struct options {
     double max_rejects_percent;   /* of the rows seen */
     const char *reject_file;      /* NULL: hyperfill-<table>.rejects */
     enum progress_mode progress;
+    enum policies_mode policies;
+    bool allow_drop; /* retention is restored also where it drops what was loaded */
     bool yes;
-    bool json;    /* status --json */
+    bool json;    /* status --json, policies show --json */
     bool verbose; /* debug lines */
     /* CSV */
     bool header;           /* default true */

@@ -33,12 +33,14 @@ static const char *const strategy_choices[] = {"auto", "append", "build", "compr
 static const char *const dialect_choices[] = {"server", "sniff", NULL};
 static const char *const wire_choices[] = {"auto", "csv", "binary", NULL};
 static const char *const verify_choices[] = {"before", "after", NULL};
+static const char *const policies_choices[] = {"pause", "leave", NULL};
 static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
 
 _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) == sizeof(unsigned) &&
                    sizeof(enum bad_row) == sizeof(unsigned) && sizeof(enum progress_mode) == sizeof(unsigned) &&
                    sizeof(enum dialect_mode) == sizeof(unsigned) && sizeof(enum wire_mode) == sizeof(unsigned) &&
-                   sizeof(enum on_conflict) == sizeof(unsigned) && sizeof(enum strategy) == sizeof(unsigned),
+                   sizeof(enum on_conflict) == sizeof(unsigned) && sizeof(enum strategy) == sizeof(unsigned) &&
+                   sizeof(enum policies_mode) == sizeof(unsigned),
                "choices are stored as unsigned");
 
 /* clang-format off */
@@ -47,9 +49,9 @@ const struct option_entry option_table[] = {
      .help = "where history is: a libpq URI or key=value conninfo, the path of a CSV file, - for CSV on standard "
              "input, or exec:COMMAND for the CSV that a shell command prints; one with {from} and {until} in it is run "
              "for each range. Several CSV files: give it again, or name a folder or a pattern such as 'data/*.csv'"},
-    {"target", "CONNINFO", JOB | CLEAN | VERIFY, JOB | CLEAN | VERIFY, GROUP_JOB, OPTION_TEXT, AT(target),
+    {"target", "CONNINFO", JOB | CLEAN | VERIFY | POLICIES | REFRESH, JOB | CLEAN | VERIFY | POLICIES | REFRESH, GROUP_JOB, OPTION_TEXT, AT(target),
      .help = "the database with the hypertable: a libpq URI or conninfo; PG* variables, .pgpass and services work"},
-    {"table", "NAME", JOB | CLEAN | STATUS | VERIFY, JOB | CLEAN | VERIFY, GROUP_JOB, OPTION_LIST, AT(tables),
+    {"table", "NAME", JOB | CLEAN | STATUS | VERIFY | POLICIES | REFRESH, JOB | CLEAN | VERIFY | POLICIES | REFRESH, GROUP_JOB, OPTION_LIST, AT(tables),
      .help = "the table to fill in the target, [schema.]name. plan and run take several in one job: give it again, "
              "as SOURCE=TARGET where a table has another name in the source"},
     {"filter", "REGEX", PLAN | RUN, 0, GROUP_JOB, OPTION_TEXT, AT(filter),
@@ -59,7 +61,7 @@ const struct option_entry option_table[] = {
      .help = "the table to read in a PostgreSQL source", .default_text = "the name in --table"},
     {"columns", "A,B,C", JOB | VERIFY, 0, GROUP_JOB, OPTION_TEXT, AT(columns), .help = "the columns to load",
      .default_text = "those in the CSV header, else all of the table's that are not generated"},
-    {"time-column", "NAME", JOB | VERIFY, 0, GROUP_JOB, OPTION_TEXT, AT(time_column),
+    {"time-column", "NAME", JOB | VERIFY | POLICIES, 0, GROUP_JOB, OPTION_TEXT, AT(time_column),
      .help = "the column that ranges are cut by",
      .default_text = "the hypertable's time dimension, or the range key of a partitioned table"},
     {"overlap", "WHAT", JOB, 0, GROUP_JOB, OPTION_CHOICE, AT(overlap), .choices = overlap_choices,
@@ -81,8 +83,15 @@ const struct option_entry option_table[] = {
      .help = "compress each chunk once its rows are in, never as they come"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint, of several tables hyperfill-tables.checkpoint"},
-    {"ledger-schema", "NAME", JOB | CLEAN | VERIFY, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
+    {"ledger-schema", "NAME", JOB | CLEAN | VERIFY | POLICIES | REFRESH, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
      .help = "the schema of the target that keeps the ledger: which rows are in", .default_text = "hyperfill"},
+
+    {"policies", "WHAT", PLAN | RUN, 0, GROUP_METHOD, OPTION_CHOICE, AT(policies), .choices = policies_choices,
+     .help = "the target's retention, compression, reorder and refresh policies of the table and of continuous aggregates "
+             "on it: pause them while it is loaded, or leave them as they are", .default_text = "pause"},
+    {"allow-drop", NULL, PLAN | RUN | POLICIES, 0, GROUP_METHOD, OPTION_ON, AT(allow_drop),
+     .help = "restore a retention policy also where it then drops rows that were loaded",
+     .default_text = "such a policy stays off, with a warning"},
 
     {"repair", NULL, VERIFY, 0, GROUP_METHOD, OPTION_ON, AT(repair),
      .help = "load what differs again from the source, in place of what the target has there, and compare it once more"},
@@ -101,9 +110,9 @@ const struct option_entry option_table[] = {
      .help = "the rejected rows as they came; FILE.reasons says where each stood and what is wrong with it",
      .default_text = "hyperfill-NAME.rejects"},
 
-    {"from", "TIME", JOB | VERIFY, 0, GROUP_RANGES, OPTION_LIST, AT(froms),
+    {"from", "TIME", JOB | VERIFY | REFRESH, 0, GROUP_RANGES, OPTION_LIST, AT(froms),
      .help = "load rows at or after this time, in the type of the time column; several as --until"},
-    {"until", "TIME", JOB | VERIFY, 0, GROUP_RANGES, OPTION_LIST, AT(untils),
+    {"until", "TIME", JOB | VERIFY | REFRESH, 0, GROUP_RANGES, OPTION_LIST, AT(untils),
      .help = "load rows before this time, the completion point; a PostgreSQL source needs it, a command for each "
              "range needs --from, too. Of several tables: give it again for each type of time, a table takes the one "
              "that its own type can be; TABLE=TIME is for that table alone"},
@@ -132,7 +141,7 @@ const struct option_entry option_table[] = {
      .help = "how rows go to the target: binary spares the server the reading of text, as values are converted exactly "
              "as it would, and rows in unusual spellings go as CSV; csv is CSV for all; auto is binary where every column "
              "has a conversion (plan says which has none), else csv", .default_text = "auto"},
-    {"retry-seconds", "N", JOB | VERIFY, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
+    {"retry-seconds", "N", JOB | VERIFY | REFRESH, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
      .help = "how long to retry when a server or the network fails", .default_text = "300"},
 
     {"header", NULL, JOB | VERIFY, 0, GROUP_CSV, OPTION_ON, AT(header), .help = "the first line names the columns",
@@ -191,7 +200,7 @@ const struct option_entry option_table[] = {
     {"progress", "HOW", JOB | VERIFY, 0, GROUP_OUTPUT, OPTION_CHOICE, AT(progress), .choices = progress_choices,
      .help = "bar, plain lines, json events on standard output, none, or auto: a bar on a terminal, else plain",
      .default_text = "auto"},
-    {"json", NULL, STATUS | VERIFY, 0, GROUP_OUTPUT, OPTION_ON, AT(json), .help = "print one JSON object"},
+    {"json", NULL, STATUS | VERIFY | POLICIES, 0, GROUP_OUTPUT, OPTION_ON, AT(json), .help = "print one JSON object"},
     {"yes", NULL, JOB | CLEAN, 0, GROUP_OUTPUT, OPTION_ON, AT(yes), .help = "do not ask before what cannot be undone"},
     {"verbose", NULL, ALL, 0, GROUP_OUTPUT, OPTION_ON, AT(verbose), .help = "say more about what is done"},
     {"help", NULL, ALL, 0, GROUP_OUTPUT, OPTION_HELP, .help = "print this"},

@@ -7,6 +7,7 @@
 
 #include "engine/cli/commands.h"
 #include "engine/cli/job_rejects.h"
+#include "engine/method/policies.h"
 
 struct run {
     struct job job;
@@ -17,6 +18,7 @@ struct run {
     struct append_target append;
     struct stop *stop;
     struct signals *signals;
+    struct policies_guard *guard; /* of policies that are paused; NULL: none */
     struct job_rejects rejects;
     int64_t rejects_all, rejects_open; /* as the checkpoint file has them */
     bool bad_rows;                     /* a range has failed for its rows */
@@ -51,3 +53,17 @@ MUST_CHECK enum status run_failed(struct run *run, const struct piece_spec *piec
  * into the ledger as complete, through restarts of the server.
  */
 MUST_CHECK enum status run_end(struct run *run, enum status status, struct error *error);
+
+/* --- run_policies.c --- */
+
+/* STATUS_SERVER if policies are to be paused that this role may not alter. */
+MUST_CHECK enum status run_check_policies(struct run *run, struct error *error);
+
+/* Before the first row, and after all that could refuse the job; run_restore_policies belongs to it, also if it fails. */
+MUST_CHECK enum status run_pause_policies(struct run *run, struct error *error);
+
+/* However the run has ended with `status`: gives that, or why policies could not be restored where all else went well. */
+MUST_CHECK enum status run_restore_policies(struct run *run, enum status status, struct error *error);
+
+/* Of a job that is complete: restores what killed runs have left paused. */
+MUST_CHECK enum status run_take_over_policies(struct run *run, struct error *error);

@@ -204,7 +204,12 @@ static enum status prepare_one(struct table_run *table, struct error *error)
     struct job *job = &run->job;
     char *layout = strdup(job->layout_text);
     size_t rows = job->row_count;
-    enum status status = layout == NULL ? error_set(error, STATUS_SYSTEM, "out of memory") : run_register(run, error);
+    enum status status = layout == NULL ? error_set(error, STATUS_SYSTEM, "out of memory") : STATUS_OK;
+
+    if (status == STATUS_OK)
+        status = run_check_policies(run, error);
+    if (status == STATUS_OK)
+        status = run_register(run, error);
 
     /* Somebody else was faster, with another layout perhaps. */
     if (status == STATUS_OK && (strcmp(layout, job->layout_text) != 0 || rows != job->row_count))
@@ -216,6 +221,8 @@ static enum status prepare_one(struct table_run *table, struct error *error)
         status = append_target_init(&run->append, error);
     if (status == STATUS_OK)
         status = job_builds(job, &run->append, &run->stats, error);
+    if (status == STATUS_OK)
+        status = run_pause_policies(run, error);
     table->loading = status == STATUS_OK;
     atomic_store(&table->left, status == STATUS_OK ? (int64_t)job->task_count : 0);
     return status;
@@ -239,6 +246,8 @@ static enum status prepare(struct set_run *set, struct error *error)
         table->run.checkpoint = set->checkpoint;
         if (table->planned && !table->run.job.finished)
             status = prepare_one(table, error);
+        else if (table->planned)
+            status = run_take_over_policies(&table->run, error);
         if (status != STATUS_OK)
             status = table_failed(table, error);
     }
@@ -434,7 +443,8 @@ static void end_one(struct set_run *set, struct table_run *table, const struct e
     status = outcome_of(table, all, &error);
     job_tell_builds(&table->run.job, table->run.append.builds, status);
     checkpoint_turn(set->checkpoint, table->part);
-    if (run_end(&table->run, status, &error) != STATUS_OK)
+    status = run_end(&table->run, status, &error);
+    if (run_restore_policies(&table->run, status, &error) != STATUS_OK)
         table->failure = error;
 }
 
@@ -506,9 +516,15 @@ static enum status load(struct set_run *set, struct error *error)
 
 static void set_reset(struct set_run *set)
 {
+    struct error error;
+
     for (int32_t i = 0; i < set->tables.count; i++) {
         struct run *run = &set->tables.items[i].run;
 
+        /* Of a table that was begun while another one stopped the whole. */
+        error_reset(&error);
+        if (run_restore_policies(run, STATUS_OK, &error) != STATUS_OK)
+            log_line(LOG_WARNING, "%s", error.text);
         builds_free(run->append.builds);
         append_target_reset(&run->append);
     }

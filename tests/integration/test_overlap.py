@@ -308,3 +308,88 @@ def test_live_writer_of_rows_from_t_on_loses_nothing(larger, choice):
     assert larger.target.fingerprint("m", where=f"time < '{T}' AND note = 'source'") == larger.source_rows()
     # 29.5 hours of a row every half an hour.
     assert larger.target.value(f"SELECT count(*) FROM m WHERE time < '{T}' AND note = 'dual'") == (59 if choice == "keep" else 0)
+
+
+# ---- Compressed chunks of the community edition
+
+COMPRESSED = {
+    "compressed": lambda database: database.rows("SELECT compress_chunk(c) FROM show_chunks('m') c"),
+    # Rows came later than the chunk was compressed: they are beside it.
+    "partly": lambda database: (
+        database.rows("SELECT compress_chunk(c) FROM show_chunks('m') c"),
+        database.execute("INSERT INTO m SELECT time + interval '7 s', 7, 'late' FROM m WHERE value = 0")),
+    "some of them": lambda database: database.rows(
+        "SELECT compress_chunk(c) FROM show_chunks('m', older_than => '2024-03-04 00:00Z'::timestamptz) c"),
+}
+
+
+def compressed_overlap(server, community, kind_of_source, state, unique, folder, hyperfill, step="1 hour"):
+    """The target on the community server; T falls inside of a compressed chunk, and of a batch of it."""
+    overlap = Overlap(server, "hypertable" if server.kind.startswith("ts") else "plain", kind_of_source, folder, hyperfill, step)
+    overlap.shape, overlap.target = "hypertable", community
+    community.execute(f"CREATE TABLE m ({COLUMNS})")
+    community.rows("SELECT create_hypertable('m', 'time', chunk_time_interval => interval '1 day')")
+    if unique:
+        community.execute("CREATE UNIQUE INDEX ON m (note, time)")
+    community.execute("ALTER TABLE m SET (timescaledb.compress, timescaledb.compress_segmentby = 'note')")
+    overlap.dual_write()
+    COMPRESSED[state](community)
+    return overlap
+
+
+@pytest.mark.parametrize("unique", [False, True], ids=["", "unique"])
+@pytest.mark.parametrize("state", COMPRESSED)
+@pytest.mark.parametrize("kind_of_source", ["postgresql", "csv"])
+def test_replace_on_compressed_chunks(servers, community, hyperfill, tmp_path, kind_of_source, state, unique, chance):
+    overlap = compressed_overlap(servers["pg15"], community, kind_of_source, state, unique, tmp_path, hyperfill)
+    before = community.value("SELECT count(*) FROM m WHERE time < %s", [T])
+    after = community.fingerprint("m", where=f"time >= '{T}'")
+    more = ["--overlap", "replace", "--range-interval", chance.choice(["6h", "1d", "5h"])]
+    plan = overlap.start(*more, command="plan").wait(check=0).stdout
+    assert f"already has {before} rows" in plan
+    overlap.start(*more).wait(check=0)
+    assert community.fingerprint("m", where=f"time < '{T}'") == overlap.source.fingerprint("m", where=f"time < '{T}'")
+    assert community.fingerprint("m", where=f"time >= '{T}'") == after
+    # What a row of the columnstore and one of the heap say together is what the server says after compressing all once more.
+    expected = community.fingerprint("m")
+    community.rows("SELECT compress_chunk(c) FROM show_chunks('m') c")
+    assert community.fingerprint("m") == expected
+
+
+@pytest.mark.parametrize("strategy", ["compress", "build"])
+@pytest.mark.parametrize("state", COMPRESSED)
+def test_replace_compressed_chunks_by_strategy(servers, community, hyperfill, tmp_path, state, strategy):
+    overlap = compressed_overlap(servers["pg15"], community, "postgresql", state, False, tmp_path, hyperfill)
+    after = community.fingerprint("m", where=f"time >= '{T}'")
+    overlap.start("--overlap", "replace", "--strategy", strategy).wait(check=0)
+    assert community.fingerprint("m", where=f"time < '{T}'") == overlap.source.fingerprint("m", where=f"time < '{T}'")
+    assert community.fingerprint("m", where=f"time >= '{T}'") == after
+
+
+def test_replace_deletes_whole_batches(servers, community, hyperfill, tmp_path):
+    """More rows than the server would decompress for a statement, and few of them are: batches go as they are."""
+    overlap = compressed_overlap(servers["pg15"], community, "postgresql", "compressed", False, tmp_path, hyperfill)
+    community.execute("TRUNCATE m")
+    community.execute("INSERT INTO m SELECT '2024-03-02+00'::timestamptz + n * interval '0.25 s', n, 'dual' FROM generate_series(0, 299999) n")
+    community.rows("SELECT compress_chunk(c) FROM show_chunks('m') c")
+    community.execute("VACUUM m")
+    overlap.start("--overlap", "replace").wait(check=0)
+    assert community.fingerprint("m", where=f"time < '{T}'") == overlap.source.fingerprint("m", where=f"time < '{T}'")
+    # Had they been decompressed to be deleted, the chunk's heap would be as large as 300,000 rows.
+    assert community.value("SELECT sum(pg_relation_size(c)) FROM show_chunks('m') c") < 1_000_000
+
+
+@pytest.mark.parametrize("state", ["compressed", "partly"])
+def test_replace_on_compressed_chunks_survives_kills(servers, community, hyperfill, tmp_path, state, chance):
+    overlap = compressed_overlap(servers["pg15"], community, "postgresql", state, False, tmp_path, hyperfill, step="20 s")
+    after = community.fingerprint("m", where=f"time >= '{T}'")
+    more = ["--overlap", "replace", "--range-interval", "3h", "--jobs", "2"]
+    for _ in range(4):
+        process = overlap.start(*more)
+        seen = community.value("SELECT count(*) FROM m WHERE note = 'source'")
+        wanted = seen + chance.randrange(1, 4000)
+        wait_until(lambda: not process.running or community.value("SELECT count(*) FROM m WHERE note = 'source'") >= wanted, 30)  # noqa: B023
+        process.kill()
+    overlap.start(*more).wait(check=0)
+    assert community.fingerprint("m", where=f"time < '{T}'") == overlap.source.fingerprint("m", where=f"time < '{T}'")
+    assert community.fingerprint("m", where=f"time >= '{T}'") == after

@@ -1,0 +1,61 @@
+/* Policies of a run's table: paused before its first row, restored however it ended. */
+#include <string.h>
+
+#include "engine/cli/run.h"
+#include "engine/log.h"
+
+enum status run_check_policies(struct run *run, struct error *error)
+{
+    const struct job *job = &run->job;
+
+    return job->options->policies == POLICIES_PAUSE ? policies_check_rights(&job->policies, &job->table, error)
+                                                    : STATUS_OK;
+}
+
+enum status run_pause_policies(struct run *run, struct error *error)
+{
+    struct job *job = &run->job;
+    const struct policies_guard_spec spec = {
+        .target = &job->target_address,
+        .ledger = &job->ledger,
+        .table = &job->table,
+        .stop = run->stop,
+        .retry_ms = job->options->retry_seconds * 1000,
+        .allow_drop = job->options->allow_drop,
+    };
+    char text[POLICY_TEXT_MAX];
+
+    if (strcmp(job->policy_jobs, "{}") == 0)
+        return STATUS_OK;
+    if (job->options->policies == POLICIES_PAUSE)
+        return policies_guard_start(&spec, &run->guard, error);
+    for (size_t i = 0; i < job->policies.count; i++)
+        if (job->policies.items[i].scheduled)
+            log_line(LOG_WARNING, "the %s may run while the table is loaded: --policies leave",
+                     policy_text(&job->policies.items[i], text));
+    return STATUS_OK;
+}
+
+enum status run_restore_policies(struct run *run, enum status status, struct error *error)
+{
+    struct error second;
+
+    error_reset(&second);
+    if (policies_guard_end(run->guard, &second) != STATUS_OK) {
+        if (status == STATUS_OK) {
+            *error = second;
+            status = second.status;
+        } else {
+            log_line(LOG_WARNING, "%s", second.text);
+        }
+    }
+    run->guard = NULL;
+    return status;
+}
+
+enum status run_take_over_policies(struct run *run, struct error *error)
+{
+    struct job *job = &run->job;
+
+    return policies_take_over(job->target, &job->ledger, &job->table, job->options->allow_drop, error);
+}

@@ -1,0 +1,272 @@
+/* What is to be refreshed, batch by batch, and remembered. */
+#include "engine/method/refresh_private.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "engine/log.h"
+#include "engine/method/loaded.h"
+#include "engine/retry.h"
+#include "engine/stats.h"
+#include "writers/ledger_state.h"
+
+#define TELL_EVERY_NS INT64_C(2000000000)
+
+/* One range of one aggregate, as it was loaded. */
+struct refresh_task {
+    const struct refresh_spec *spec;
+    const struct aggregate *aggregate;
+    const struct aggregates *list;
+    struct range range;
+    char *state; /* the ledger's table */
+    int64_t told_ns;
+};
+
+static enum status prepare(const struct refresh_spec *spec, struct error *error)
+{
+    return ledger_state_prepare(
+        spec->pg, spec->ledger, "refresh",
+        "table_oid oid NOT NULL, aggregate int NOT NULL, lo bigint NOT NULL, hi bigint NOT NULL, done bigint NOT NULL,"
+        " begun timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (aggregate, lo, hi)",
+        "hyperfill: continuous aggregates that were refreshed after history was loaded", error);
+}
+
+/* Where to begin: where a run of the same range was stopped, or at its beginning, anew. */
+static enum status begin_task(const struct refresh_task *task, int64_t *from, struct error *error)
+{
+    struct sql sql = {0};
+    char *done = NULL;
+    enum status status;
+
+    sql_add(&sql,
+            "INSERT INTO %s AS r (table_oid, aggregate, lo, hi, done) VALUES (%u, %d, '%" PRId64 "', '%" PRId64
+            "', '%" PRId64 "')",
+            task->state, task->spec->table->oid, task->aggregate->id, task->range.lo, task->range.hi, task->range.lo);
+    /* Of the ledger's ranges what an older run has done may be from before they were loaded: its row ends there. */
+    sql_add(&sql,
+            " ON CONFLICT (aggregate, lo, hi) DO UPDATE SET begun = CASE WHEN %s THEN r.begun ELSE"
+            " clock_timestamp() END, done = CASE WHEN %s THEN r.done ELSE EXCLUDED.done END RETURNING done",
+            task->spec->window_given ? "r.done < r.hi" : "false", task->spec->window_given ? "r.done < r.hi" : "false");
+    status = pg_value(task->spec->pg, sql.text, &done, error);
+    sql_reset(&sql);
+    if (status == STATUS_OK)
+        *from = done != NULL ? strtoll(done, NULL, 10) : task->range.lo;
+    free(done);
+    return status;
+}
+
+static enum status remember(const struct refresh_task *task, int64_t done, struct error *error)
+{
+    return pg_runf(task->spec->pg, NULL, error,
+                   "UPDATE %s SET done = '%" PRId64 "' WHERE aggregate = %d AND lo = '%" PRId64 "' AND hi = '%" PRId64
+                   "'",
+                   task->state, done, task->aggregate->id, task->range.lo, task->range.hi);
+}
+
+/* A transaction of its own, or several: the server's business. */
+static enum status refresh(const struct refresh_task *task, struct range window, struct error *error)
+{
+    const char *type = time_type_sql(task->aggregate->type);
+    char lo[TIME_TEXT_MAX], hi[TIME_TEXT_MAX];
+    char *name = pg_literal(task->aggregate->name);
+    enum status status =
+        pg_runf(task->spec->pg, NULL, error, "CALL %s.refresh_continuous_aggregate(%s, '%s'::%s, '%s'::%s%s)",
+                task->list->schema, name, time_format(task->aggregate->type, window.lo, lo), type,
+                time_format(task->aggregate->type, window.hi, hi), type, task->list->force ? ", force => true" : "");
+
+    free(name);
+    return status;
+}
+
+/* Once more after what passes by itself: another refresh of the same buckets, a lost connection. */
+static enum status refresh_retrying(const struct refresh_task *task, struct range window, struct error *error)
+{
+    struct retry retry;
+    enum status status;
+
+    retry_init(&retry, task->spec->retry_ms, 3);
+    for (;;) {
+        int64_t pause_ms;
+
+        error_reset(error);
+        status = pg_connect(task->spec->pg, error);
+        if (status == STATUS_OK)
+            status = refresh(task, window, error);
+        if (status == STATUS_OK)
+            status = remember(task, window.hi, error);
+        if (status != STATUS_TRANSIENT || (pause_ms = retry_next(&retry)) < 0)
+            return status;
+        if (stop_wait(task->spec->stop, pause_ms, STOP_DRAIN))
+            return status;
+    }
+}
+
+static void tell(struct refresh_task *task, int64_t from, int64_t until, int64_t position)
+{
+    int64_t now = stats_now_ns();
+    char text[TIME_TEXT_MAX];
+
+    if (now - task->told_ns < TELL_EVERY_NS)
+        return;
+    task->told_ns = now;
+    log_line(LOG_NOTICE, "%s: refreshed up to %s, %d%% of this range", task->aggregate->name,
+             time_format(task->aggregate->type, position, text),
+             (int)(((double)position - (double)from) * 100 / ((double)until - (double)from)));
+}
+
+/* From one chunk's length of the table to the next, but a whole bucket at least. */
+static enum status next_batch(const struct refresh_task *task, int64_t from, int64_t until, struct range *batch,
+                              struct error *error)
+{
+    int64_t length = task->spec->table->interval > 0 ? task->spec->table->interval : 1;
+    struct range wanted = {from, until - from > length ? from + length : until};
+
+    return aggregate_widen(task->spec->pg, task->aggregate, wanted, batch, error);
+}
+
+static enum status refresh_range(struct refresh_task *task, struct refresh_done *done, struct error *error)
+{
+    struct range wide, batch;
+    int64_t position = 0;
+    enum status status = begin_task(task, &position, error);
+
+    if (status == STATUS_OK)
+        status = aggregate_widen(task->spec->pg, task->aggregate, task->range, &wide, error);
+    if (status != STATUS_OK)
+        return status;
+    if (position <= task->range.lo)
+        position = wide.lo;
+    while (position < wide.hi) {
+        if (stop_level(task->spec->stop) != STOP_RUN)
+            return error_set(error, STATUS_STOPPED, "%s is not refreshed wholly: run it again to go on",
+                             task->aggregate->name);
+        status = next_batch(task, position, wide.hi, &batch, error);
+        batch.lo = position;
+        if (status == STATUS_OK)
+            status = refresh_retrying(task, batch, error);
+        if (status != STATUS_OK)
+            return status;
+        assert(batch.hi > position);
+        position = batch.hi;
+        done->batches++;
+        tell(task, wide.lo, wide.hi, position);
+    }
+    done->ranges++;
+    return STATUS_OK;
+}
+
+/* Where the table has chunks; those of a space partition share their time. */
+static size_t where_chunks_are(const struct table *table, const struct range *ranges, size_t count, struct range *parts)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < table->cell_count; j++) {
+            struct range both = {ranges[i].lo > table->cells[j].lo ? ranges[i].lo : table->cells[j].lo,
+                                 ranges[i].hi < table->cells[j].hi ? ranges[i].hi : table->cells[j].hi};
+
+            if (both.lo >= both.hi)
+                continue;
+            if (kept > 0 && both.lo <= parts[kept - 1].hi)
+                parts[kept - 1].hi = both.hi > parts[kept - 1].hi ? both.hi : parts[kept - 1].hi;
+            else
+                parts[kept++] = both;
+        }
+    return kept;
+}
+
+/* The ranges of the aggregate that are left. */
+static enum status find_ranges(const struct refresh_task *task, struct range **ranges, size_t *count,
+                               struct error *error)
+{
+    const struct table *table = task->spec->table;
+    struct sql condition = {0};
+    struct range *loaded = NULL;
+    size_t loaded_count = 0;
+    enum status status = STATUS_OK;
+
+    if (!task->spec->window_given) {
+        /* What is covered by a range that was begun after the job had ended was seen. */
+        sql_add(&condition,
+                "j.finished IS NOT NULL AND NOT EXISTS (SELECT FROM %s r WHERE r.aggregate = %d AND r.lo <= p.lo"
+                " AND p.hi <= r.done AND r.begun > j.finished)",
+                task->state, task->aggregate->id);
+        status =
+            loaded_ranges(task->spec->pg, task->spec->ledger, table, condition.text, &loaded, &loaded_count, error);
+        sql_reset(&condition);
+    }
+    *count = 0;
+    *ranges = status == STATUS_OK ? calloc(loaded_count * (table->cell_count + 1) + 1, sizeof **ranges) : NULL;
+    if (status == STATUS_OK && *ranges == NULL)
+        status = error_set(error, STATUS_SYSTEM, "out of memory");
+    if (status == STATUS_OK && task->spec->window_given)
+        (*ranges)[(*count)++] = task->spec->window;
+    else if (status == STATUS_OK)
+        *count = where_chunks_are(table, loaded, loaded_count, *ranges);
+    free(loaded);
+    return status;
+}
+
+static enum status refresh_aggregate(struct refresh_task *task, struct refresh_done *done, struct error *error)
+{
+    struct range *ranges = NULL;
+    size_t count = 0;
+    enum status status = find_ranges(task, &ranges, &count, error);
+
+    for (size_t i = 0; i < count && status == STATUS_OK; i++) {
+        char text[TABLE_RANGE_TEXT_MAX];
+
+        task->range = ranges[i];
+        log_line(LOG_NOTICE, "refreshing %s in %s", task->aggregate->name,
+                 table_range_text(task->spec->table, task->range, text));
+        status = refresh_range(task, done, error);
+    }
+    free(ranges);
+    if (status != STATUS_OK)
+        error_prefix(error, "refresh of %s", task->aggregate->name);
+    return status;
+}
+
+static enum status look_for_unfinished(const struct refresh_spec *spec, bool *unfinished, struct error *error)
+{
+    struct sql sql = {0};
+    char *found = NULL;
+    bool exists;
+    enum status status = ledger_exists(spec->pg, spec->ledger, &exists, error);
+
+    if (status != STATUS_OK || !exists)
+        return status;
+    sql_add(&sql, "SELECT 1 FROM %s WHERE finished IS NULL AND table_oid = %u LIMIT 1", spec->ledger->job_table,
+            spec->table->oid);
+    status = pg_value(spec->pg, sql.text, &found, error);
+    sql_reset(&sql);
+    *unfinished = found != NULL;
+    free(found);
+    return status;
+}
+
+enum status refresh_run(const struct refresh_spec *spec, struct refresh_done *done, struct error *error)
+{
+    struct refresh_task task = {.spec = spec};
+    struct aggregates list = {0};
+    enum status status = aggregates_read(spec->pg, spec->table, &list, error);
+
+    *done = (struct refresh_done){.aggregates = list.count};
+    if (status != STATUS_OK || list.count == 0)
+        goto out;
+    status = prepare(spec, error);
+    if (status == STATUS_OK && !spec->window_given)
+        status = look_for_unfinished(spec, &done->unfinished, error);
+    task.state = ledger_state_table(spec->ledger, "refresh");
+    task.list = &list;
+    task.told_ns = stats_now_ns();
+    for (size_t i = 0; i < list.count && status == STATUS_OK; i++) {
+        task.aggregate = &list.items[i];
+        status = refresh_aggregate(&task, done, error);
+    }
+out:
+    free(task.state);
+    aggregates_reset(&list);
+    return status;
+}
