@@ -140,6 +140,26 @@ static const char bench_examples[] =
 
 static const char clean_examples[] =
     "  hyperfill clean --target 'host=new dbname=ts' --table metrics\n";
+
+static const char point_text[] =
+    "hyperfill completion-point: find the time up to which to load\n"
+    "\n"
+    "Usage: hyperfill completion-point --source CONNINFO --target CONNINFO \\\n"
+    "           --table NAME [options]\n"
+    "\n"
+    "For when the application writes to both sides. Compares them over the recent\n"
+    "past, bucket by bucket, twice; shows where the target lacks rows since dual\n"
+    "writes had not begun for all writers, where both are equal, and where rows still\n"
+    "come late. Proposes a completion point amid the equal part, as the --until to\n"
+    "give to run. Where there is none yet it says when to look again (exit status 3).\n"
+    "Only reads. An index that begins with the time column makes it quick.\n";
+
+static const char point_examples[] =
+    "  hyperfill completion-point --source 'host=old dbname=app' \\\n"
+    "      --target 'host=new dbname=ts' --table metrics\n"
+    "  hyperfill completion-point --source 'host=old dbname=app' \\\n"
+    "      --target 'host=new dbname=ts' --table metrics --columns time,device \\\n"
+    "      --window 6h --bucket 1m --watch 120 --json\n";
 /* clang-format on */
 
 #define UNWRITTEN(name) "hyperfill " name ": not built yet\n", "  hyperfill " name "\n"
@@ -148,7 +168,7 @@ const struct help_page help_pages[] = {
     [COMMAND_PLAN] = {plan_text, plan_examples},       [COMMAND_RUN] = {run_text, run_examples},
     [COMMAND_STATUS] = {status_text, status_examples}, [COMMAND_CLEAN] = {clean_text, clean_examples},
     [COMMAND_REPLAY] = {replay_text, replay_examples}, [COMMAND_BENCH] = {bench_text, bench_examples},
-    [COMMAND_SCHEMA] = {UNWRITTEN("schema")},          [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
+    [COMMAND_SCHEMA] = {UNWRITTEN("schema")},          [COMMAND_COMPLETION_POINT] = {point_text, point_examples},
     [COMMAND_POLICIES] = {UNWRITTEN("policies")},      [COMMAND_VERIFY] = {UNWRITTEN("verify")},
     [COMMAND_REFRESH] = {UNWRITTEN("refresh")},        [COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
 };

@@ -578,6 +578,7 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
         .retry_seconds = 300,
         .max_rejects = 1000,
         .limit_rows = 10000000,
+        .watch_seconds = 5,
         .header = true,
         .delimiter = ',',
         .quote = '"',

@@ -119,6 +119,9 @@ struct options {
     int64_t limit_rows; /* of one measurement; default 10 million */
     int64_t limit_time; /* seconds of one measurement; default 0: about 90 for all together */
     const char *output_dir;
+    /* completion-point */
+    const char *window, *bucket; /* lengths in the time column's type; NULL: chosen */
+    int64_t watch_seconds;       /* default 5 */
 };
 
 /*

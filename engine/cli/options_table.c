@@ -43,19 +43,19 @@ _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) ==
 
 /* clang-format off */
 const struct option_entry option_table[] = {
-    {"source", "SPEC", JOB, JOB, GROUP_JOB, OPTION_LIST, AT(sources),
+    {"source", "SPEC", JOB | POINT, JOB | POINT, GROUP_JOB, OPTION_LIST, AT(sources),
      .help = "where history is: a libpq URI or key=value conninfo, the path of a CSV file, - for CSV on standard "
              "input, or exec:COMMAND for the CSV that a shell command prints; one with {from} and {until} in it is run "
              "for each range. Several CSV files: give it again, or name a folder or a pattern such as 'data/*.csv'"},
-    {"target", "CONNINFO", JOB | CLEAN, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(target),
+    {"target", "CONNINFO", JOB | CLEAN | POINT, JOB | CLEAN | POINT, GROUP_JOB, OPTION_TEXT, AT(target),
      .help = "the database with the hypertable: a libpq URI or conninfo; PG* variables, .pgpass and services work"},
-    {"table", "NAME", JOB | CLEAN | STATUS, JOB | CLEAN, GROUP_JOB, OPTION_TEXT, AT(table),
+    {"table", "NAME", JOB | CLEAN | STATUS | POINT, JOB | CLEAN | POINT, GROUP_JOB, OPTION_TEXT, AT(table),
      .help = "the table to fill in the target, [schema.]name"},
-    {"source-table", "NAME", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(source_table),
+    {"source-table", "NAME", JOB | POINT, 0, GROUP_JOB, OPTION_TEXT, AT(source_table),
      .help = "the table to read in a PostgreSQL source", .default_text = "the name in --table"},
-    {"columns", "A,B,C", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(columns), .help = "the columns to load",
+    {"columns", "A,B,C", JOB | POINT, 0, GROUP_JOB, OPTION_TEXT, AT(columns), .help = "the columns to load",
      .default_text = "those in the CSV header, else all of the table's that are not generated"},
-    {"time-column", "NAME", JOB, 0, GROUP_JOB, OPTION_TEXT, AT(time_column),
+    {"time-column", "NAME", JOB | POINT, 0, GROUP_JOB, OPTION_TEXT, AT(time_column),
      .help = "the column that ranges are cut by",
      .default_text = "the hypertable's time dimension, or the range key of a partitioned table"},
     {"overlap", "WHAT", JOB, 0, GROUP_JOB, OPTION_CHOICE, AT(overlap), .choices = overlap_choices,
@@ -176,10 +176,19 @@ const struct option_entry option_table[] = {
     {"output-dir", "DIR", BENCH, 0, GROUP_OUTPUT, OPTION_TEXT, AT(output_dir),
      .help = "write bench.csv there, and bench.svg if gnuplot is installed"},
 
+    {"window", "LENGTH", POINT, 0, GROUP_METHOD, OPTION_TEXT, AT(window),
+     .help = "how far back to compare, such as 2h; in the column's own unit where it is an integer",
+     .default_text = "2h (30d of dates), and longer until it shows where dual writing began"},
+    {"bucket", "LENGTH", POINT, 0, GROUP_METHOD, OPTION_TEXT, AT(bucket),
+     .help = "length of a bucket, whose rows are compared as a whole", .default_text = "10s, 1d of dates"},
+    {"watch", "SECONDS", POINT, 0, GROUP_METHOD, OPTION_LONG, AT(watch_seconds), .min = 1, .max = 86400,
+     .help = "how long to wait between the two looks; longer sees rows that come late more seldom",
+     .default_text = "5"},
+
     {"progress", "HOW", JOB, 0, GROUP_OUTPUT, OPTION_CHOICE, AT(progress), .choices = progress_choices,
      .help = "bar, plain lines, json events on standard output, none, or auto: a bar on a terminal, else plain",
      .default_text = "auto"},
-    {"json", NULL, STATUS, 0, GROUP_OUTPUT, OPTION_ON, AT(json), .help = "print one JSON object"},
+    {"json", NULL, STATUS | POINT, 0, GROUP_OUTPUT, OPTION_ON, AT(json), .help = "print one JSON object"},
     {"yes", NULL, JOB | CLEAN, 0, GROUP_OUTPUT, OPTION_ON, AT(yes), .help = "do not ask before what cannot be undone"},
     {"verbose", NULL, ALL, 0, GROUP_OUTPUT, OPTION_ON, AT(verbose), .help = "say more about what is done"},
     {"help", NULL, ALL, 0, GROUP_OUTPUT, OPTION_HELP, .help = "print this"},

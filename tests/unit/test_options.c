@@ -289,7 +289,7 @@ static void test_names_refused(void **state)
     assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, bench, schema, "
                    "completion-point, policies, verify, refresh, migrate, help",
                    "frobnicate");
-    assert_refused("--json is no option of run; it belongs to status", "run", JOB, "--json");
+    assert_refused("--json is no option of run; it belongs to status, completion-point", "run", JOB, "--json");
     assert_refused("--jobs is no option of status; it belongs to plan, run, replay, bench", "status", "--jobs", "2");
     assert_refused("--jobs comes before the command; write hyperfill COMMAND --jobs, such as hyperfill run", "--jobs",
                    "2", "run");
@@ -453,6 +453,24 @@ static void test_help_pages(void **state)
     }
 }
 
+static void test_completion_point(void **state)
+{
+    (void)state;
+    assert_fine("completion-point", JOB);
+    assert_null(options.window);
+    assert_null(options.bucket);
+    assert_int_equal(options.watch_seconds, 5);
+    assert_fine("completion-point", JOB, "--window", "2h", "--bucket=10s", "--watch", "60", "--json", "--columns",
+                "a,b", "--time-column", "t", "--source-table", "s");
+    assert_string_equal(options.window, "2h");
+    assert_string_equal(options.bucket, "10s");
+    assert_int_equal(options.watch_seconds, 60);
+    assert_refused("--watch takes a number from 1 to 86400, not \"0\"", "completion-point", JOB, "--watch", "0");
+    assert_refused("--window is no option of run; it belongs to completion-point", "run", JOB, "--window", "1h");
+    assert_refused("completion-point needs --source and --target and --table; see hyperfill help completion-point",
+                   "completion-point");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +491,7 @@ int main(void)
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_help_pages),
         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_completion_point),
     };
 
     alarm(240);
