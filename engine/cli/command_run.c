@@ -12,6 +12,7 @@
 
 #include "engine/cli/commands.h"
 #include "engine/cli/job_rejects.h"
+#include "engine/cli/job_throttle.h"
 #include "engine/cli/progress.h"
 #include "engine/cli/text.h"
 #include "engine/log.h"
@@ -27,6 +28,7 @@ struct run {
     struct stop *stop;
     struct signals *signals;
     struct job_rejects rejects;
+    struct job_throttle throttle;
     int64_t rejects_all, rejects_open; /* as the checkpoint file has them */
     bool bad_rows;                     /* a range has failed for its rows */
     bool known;                        /* the ledger had the job before this run */
@@ -326,6 +328,7 @@ static enum status run_pipeline(struct run *run, struct error *error)
         .target = job->target_address.display,
         .checkpoint = run->path,
         .resumed = job->resumed && job->rows_before > 0,
+        .throttle = run->throttle.throttle,
     };
     struct pipeline_spec spec = {
         .stream = job->kind == SOURCE_STREAM,
@@ -340,6 +343,7 @@ static enum status run_pipeline(struct run *run, struct error *error)
         .spill_dir = options->spill_dir,
         .spill_max = options->spill_max,
         .retry_ms = options->retry_seconds * 1000,
+        .throttle = run->throttle.throttle,
         .stop = run->stop,
         .stats = &run->stats,
         .committed = run_committed,
@@ -464,7 +468,9 @@ static enum status run_load(struct run *run, struct error *error)
                  "the target is behind a connection pooler, which may lose settings of the session (timeouts):"
                  " better connect to the server itself");
     run_set_stats(run);
-    status = run_rewrite_checkpoint(run, error);
+    status = job_throttle_start(&run->throttle, job, run->stop, error);
+    if (status == STATUS_OK)
+        status = run_rewrite_checkpoint(run, error);
     if (status == STATUS_OK)
         status = checkpoint_start(run->checkpoint, error);
     if (status == STATUS_OK)
@@ -537,6 +543,7 @@ enum status command_run(const struct options *options, struct error *error)
     /* Stopped while still preparing. The file may lag behind what is committed, so that it is there says enough. */
     if (status == STATUS_STOPPED && (run->before.exists || run->known) && run->append.table == NULL)
         run_hint(run, status);
+    job_throttle_finish(&run->throttle);
     signals_finish(run->signals);
     job_close(&run->job);
     checkpoint_state_free(&run->before);

@@ -6,6 +6,7 @@
 
 #include "engine/cli/options.h"
 #include "engine/stats.h"
+#include "engine/throttle.h"
 
 struct progress;
 
@@ -17,6 +18,7 @@ struct progress_job {
     const char *target;
     const char *checkpoint;
     bool resumed;
+    struct throttle *throttle; /* whose gate may be shut; NULL: none */
 };
 
 /*

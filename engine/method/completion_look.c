@@ -121,8 +121,7 @@ static void bucket_add(struct sql *sql, const struct table *table, const struct 
     else if (type == TIME_DATE)
         sql_add(sql, " - '%s'::date)::int8 / %" PRId64, origin, completion->step / TIME_DAY);
     else
-        sql_add(sql, " - '%s'::%s) * 1000000)::int8 / %" PRId64, origin, time_type_sql(type),
-                completion->step);
+        sql_add(sql, " - '%s'::%s) * 1000000)::int8 / %" PRId64, origin, time_type_sql(type), completion->step);
 }
 
 static void look_sql(struct sql *sql, const struct completion_sides *sides, const struct completion *completion,
