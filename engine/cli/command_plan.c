@@ -231,6 +231,15 @@ static void print_warnings(const struct job *job)
                missing, time_format(job->table.time.type, first, lo));
 }
 
+static void print_until(struct job *job)
+{
+    char text[JOB_UNTIL_MAX];
+
+    job_check_until(job, text);
+    if (text[0] != '\0')
+        printf("warning   %s\n", text);
+}
+
 static enum status print_overlap(const struct job *job, struct error *error)
 {
     struct sql text = {0};
@@ -271,6 +280,8 @@ enum status command_plan(const struct options *options, struct error *error)
             print_tasks(job);
             print_warnings(job);
         }
+        if (!job->finished)
+            print_until(job);
         if (!job->finished)
             print_strategy(job);
         if (!job->finished)

@@ -457,12 +457,22 @@ static enum status run_close(struct run *run, enum status status, struct error *
     return status;
 }
 
+static void run_tell_until(struct run *run)
+{
+    char text[JOB_UNTIL_MAX];
+
+    job_check_until(&run->job, text);
+    if (text[0] != '\0')
+        log_line(LOG_WARNING, "%s (hyperfill completion-point finds out which time is right)", text);
+}
+
 static enum status run_load(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
     enum status status;
 
     run_tell_checkpoint(run);
+    run_tell_until(run);
     if (job->table.pooled)
         log_line(LOG_NOTICE,
                  "the target is behind a connection pooler, which may lose settings of the session (timeouts):"

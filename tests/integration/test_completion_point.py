@@ -250,3 +250,42 @@ def test_interrupted(hyperfill, servers):
         time.sleep(0.05)
     process.signal(2)
     assert process.wait(timeout=30).status == 7
+
+
+def options_until(pair, until):
+    return ["--source", pair.source.conninfo, "--target", pair.target.conninfo, "--table", "m", "--time-column", "time",
+            "--until", until, "--overlap", "replace", "--yes"]
+
+
+def plan_warns(hyperfill, pair, until):
+    """What plan says of --until, None if nothing."""
+    warned = re.search("^warning .*--until.*", hyperfill.run("plan", *options_until(pair, until)).stdout, re.M)
+    return warned and warned.group()
+
+
+def test_run_warns(hyperfill, servers):
+    pair = Pair(servers)
+    at = lambda age: pair.source.value("SELECT to_timestamp(%s)::text", [pair.now - age])  # noqa: E731
+    pair.fill(pair.source, 4000, 0, every=10)
+    assert "dual writes are not seen" in plan_warns(hyperfill, pair, at(2000))
+    pair.fill(pair.target, 1000, 0, every=10)
+    assert "are not complete" in plan_warns(hyperfill, pair, at(1200))
+    assert plan_warns(hyperfill, pair, at(900)) is None
+    assert "less than 60 s ago" in plan_warns(hyperfill, pair, pair.source.value("SELECT (now() - interval '5 s')::text"))
+    assert "in the future" in plan_warns(hyperfill, pair, at(-50000))
+    result = hyperfill.run("run", *options_until(pair, at(1200)))
+    assert "completion-point" in result.stderr and "are not complete" in result.stderr, result
+    result = hyperfill.run("run", *options_until(pair, at(900)), "--checkpoint", "right")
+    assert "completion-point" not in result.stderr, result
+    assert pair.source.fingerprint("m") == pair.target.fingerprint("m")
+    pair.target.execute("UPDATE m SET value = 0 WHERE time = %s AND device = 1", [at(890)])
+    assert "not the same ones" in plan_warns(hyperfill, pair, at(910))
+
+
+def test_run_is_silent(hyperfill, servers):
+    """Writers that have ended, and what cannot be known quickly."""
+    pair = Pair(servers)
+    pair.source.execute("INSERT INTO m SELECT '2024-01-01 00:00+00'::timestamptz + n * interval '1 s', n, n, '' FROM generate_series(1, 500) n")
+    assert plan_warns(hyperfill, pair, "2024-02-01 00:00+00") is None
+    pair.source.execute("DROP INDEX m_time_idx; INSERT INTO m VALUES (now() - interval '1 day', 1, 1, ''), (now() - interval '1 h', 1, 1, '')")
+    assert plan_warns(hyperfill, pair, pair.source.value("SELECT (now() - interval '2 h')::text")) is None

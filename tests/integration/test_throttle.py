@@ -88,20 +88,17 @@ def test_rate_of_file(hyperfill, source, target, tmp_path):
 
 def test_target_size(hyperfill, source, target):
     """Another table makes the database too large; when it is gone the run goes on by itself."""
-    target.execute("CREATE TABLE large AS SELECT repeat(md5(n::text), 20) FROM generate_series(1, 60000) n")
     size = target.value("SELECT pg_database_size(current_database())")
-    process = hyperfill.start(*options(source, target, "--max-target-size", str(size - 20_000_000), "--progress", "json"))
+    target.execute("CREATE TABLE large AS SELECT repeat(md5(n::text), 30) FROM generate_series(1, 60000) n")
+    # Far from what there is before and after, as near the limit nothing is begun again.
+    process = hyperfill.start(*options(source, target, "--max-target-size", str(size + 40_000_000), "--progress", "json"))
     wait_until(lambda: paused(process), what="a pause")
     assert "target size" in paused(process) and " > " in paused(process)
     assert target.value("SELECT count(*) FROM m") == 0
-    # Well below the limit, as near it nothing is begun again.
     target.execute("DROP TABLE large")
-    limit = size - 20_000_000
-    result = process.wait(timeout=60)
-    if target.value("SELECT pg_database_size(current_database())") < 0.7 * limit:
-        assert result.status == 0, result
-        assert_whole(source, target)
-    assert "paused: target size" in result.stdout and "resumed after" in result.stdout, result
+    result = process.wait(timeout=60, check=0)
+    assert_whole(source, target)
+    assert "resumed after" in result.stdout, result
 
 
 def test_stopped_while_paused(hyperfill, source, target):
@@ -156,7 +153,7 @@ def test_archive_backlog(hyperfill, servers, source):
 def test_source_lag(hyperfill, servers, limit):
     """A standby that does not replay, seen from its primary and from itself."""
     server = servers.another("pg15")
-    standby = server.standby()
+    standby = server.standby(wal_receiver_status_interval="1s")
     source = fill(server.create_database())
     target = create_target(servers["ts17"].create_database())
     standby.catch_up(server)
@@ -164,7 +161,8 @@ def test_source_lag(hyperfill, servers, limit):
     behind.value("SELECT pg_wal_replay_pause()::text")
     wait_until(lambda: behind.value("SELECT pg_get_wal_replay_pause_state()") == "paused", what="a pause of the replay")
     source.execute("CREATE TABLE other AS SELECT repeat(md5(n::text), 10) FROM generate_series(1, 10000) n")
-    time.sleep(1.5)
+    wait_until(lambda: source.value("SELECT replay_lag > interval '2 s' AND replay_lsn < pg_current_wal_lsn() - 2000000 FROM pg_stat_replication"),
+               what="a lag that the source knows of")
     for side in (source, behind):
         process = hyperfill.start(*options(side, target, "--max-source-lag", limit, "--progress", "json", "--checkpoint", side.server.kind + str(id(side))))
         wait_until(lambda: paused(process), what="a pause")
