@@ -150,7 +150,7 @@ static enum status run_queue(const struct part *part, int64_t *units, struct err
     if (status == STATUS_OK)
         status = pool_create(TEXT_BLOCK_SIZE, TEXT_BLOCK_SIZE, 0, queueing.stop, &queueing.pool, error);
     if (status == STATUS_OK)
-        status = queue_create(queueing.stop, &queueing.queue, error);
+        status = queue_create(queueing.stop, NULL, &queueing.queue, error);
     if (status == STATUS_OK)
         status = make_pieces(&queueing, error);
     if (status == STATUS_OK)

@@ -70,6 +70,11 @@ struct stats *pipeline_stats(struct pipeline *pipeline)
     return pipeline->spec->stats;
 }
 
+struct throttle *pipeline_throttle(struct pipeline *pipeline)
+{
+    return pipeline->spec->throttle;
+}
+
 struct pool *pipeline_pool(struct pipeline *pipeline)
 {
     return pipeline->pool;
@@ -546,12 +551,12 @@ static enum status pipeline_init(struct pipeline *pipeline, const struct pipelin
         status = spill_create(spec->spill_dir, spec->spill_max, index_bytes / SPILL_SLOT_BYTES, (uint32_t)block_size,
                               spec->stats, &pipeline->spill, error);
     if (status == STATUS_OK)
-        status = queue_create(spec->stop, &pipeline->queue, error);
+        status = queue_create(spec->stop, spec->throttle, &pipeline->queue, error);
     if (status == STATUS_OK)
         status = cells_create(&pipeline->cells, error);
     if (status == STATUS_OK && !spec->stream)
         status = tasks_create(spec->tasks, spec->task_count, tables, spec->writers + spec->readers, spec->retry_ms,
-                              spec->stop, &pipeline->tasks, error);
+                              spec->stop, spec->throttle, &pipeline->tasks, error);
     if (status == STATUS_OK && !spec->stream && spec->task_count == 0)
         queue_close(pipeline->queue);
     if (status == STATUS_OK)

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "engine/piece.h"
+#include "engine/throttle.h"
 
 struct pipeline;
 
@@ -94,7 +95,8 @@ struct pipeline_spec {
     /* Streams: a folder for what memory has no room for, or NULL; and how much it may take, 0: half of its room. */
     const char *spill_dir;
     int64_t spill_max;
-    int64_t retry_ms; /* budget of one piece, and of an outage */
+    int64_t retry_ms;          /* budget of one piece, and of an outage */
+    struct throttle *throttle; /* while its gate is shut no piece is begun; NULL: none */
     struct stop *stop;
     struct stats *stats;
     /* Called by writer threads, one at a time, after a commit / when a range is quarantined. A failing hook ends the
@@ -118,6 +120,7 @@ MUST_CHECK enum status pipeline_run(const struct pipeline_spec *spec, struct err
 
 struct stop *pipeline_stop(struct pipeline *pipeline);
 struct stats *pipeline_stats(struct pipeline *pipeline);
+struct throttle *pipeline_throttle(struct pipeline *pipeline); /* may be NULL */
 struct pool *pipeline_pool(struct pipeline *pipeline);
 struct spill *pipeline_spill(struct pipeline *pipeline); /* NULL: there is none */
 int pipeline_writers(const struct pipeline *pipeline);

@@ -15,6 +15,7 @@ struct entry {
 
 struct queue {
     struct stop *stop;
+    struct throttle *throttle;
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t cond;   /* something was pushed or done, or the queue closed */
     struct entry *first;   /* in the order of pushing */
@@ -25,17 +26,19 @@ struct queue {
     bool closed;
 };
 
-enum status queue_create(struct stop *stop, struct queue **result, struct error *error)
+enum status queue_create(struct stop *stop, struct throttle *throttle, struct queue **result, struct error *error)
 {
     struct queue *queue = calloc(1, sizeof *queue);
 
     if (queue == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     queue->stop = stop;
+    queue->throttle = throttle;
     queue->last = &queue->first;
     pthread_mutex_init(&queue->mutex, NULL);
     pthread_cond_init(&queue->cond, NULL);
     stop_watch(stop, &queue->mutex, &queue->cond);
+    throttle_watch(throttle, &queue->mutex, &queue->cond);
     *result = queue;
     return STATUS_OK;
 }
@@ -82,6 +85,7 @@ void queue_free(struct queue *queue)
     while (queue->first != NULL)
         queue_remove(queue, &queue->first);
     stop_unwatch(queue->stop, &queue->cond);
+    throttle_unwatch(queue->throttle, &queue->cond);
     pthread_cond_destroy(&queue->cond);
     pthread_mutex_destroy(&queue->mutex);
     free(queue);
@@ -140,7 +144,7 @@ struct piece *queue_pop(struct queue *queue, int64_t *waited_ns)
 
     pthread_mutex_lock(&queue->mutex);
     while (stop_level(queue->stop) == STOP_RUN) {
-        entry = queue_choose(queue);
+        entry = throttle_is_paused(queue->throttle) ? NULL : queue_choose(queue);
         if (entry != NULL || (queue->closed && queue->count == 0))
             break;
         if (since == 0)
@@ -205,7 +209,8 @@ int queue_waiting(struct queue *queue)
     int waiting;
 
     pthread_mutex_lock(&queue->mutex);
-    waiting = queue->waiting;
+    /* Those before a shut gate want nothing. */
+    waiting = throttle_is_paused(queue->throttle) ? 0 : queue->waiting;
     pthread_mutex_unlock(&queue->mutex);
     return waiting;
 }

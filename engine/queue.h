@@ -8,10 +8,13 @@
 #pragma once
 
 #include "engine/piece.h"
+#include "engine/throttle.h"
 
 struct queue;
 
-MUST_CHECK enum status queue_create(struct stop *stop, struct queue **queue, struct error *error);
+/* While the throttle's gate is shut nothing is popped; NULL: none. */
+MUST_CHECK enum status queue_create(struct stop *stop, struct throttle *throttle, struct queue **queue,
+                                    struct error *error);
 
 /* Releases what is still queued. */
 void queue_free(struct queue *queue);

@@ -24,6 +24,7 @@ struct task_list {
     int out_max;
     int64_t retry_ms;
     struct stop *stop;
+    struct throttle *throttle;
     pthread_mutex_t mutex; /* guards the slots and all below */
     pthread_cond_t cond;
     size_t next; /* no new task before it */
@@ -49,7 +50,7 @@ static int compare_lo(const void *a, const void *b)
 }
 
 enum status tasks_create(const struct task *tasks, size_t count, int32_t tables, int out_max, int64_t retry_ms,
-                         struct stop *stop, struct task_list **result, struct error *error)
+                         struct stop *stop, struct throttle *throttle, struct task_list **result, struct error *error)
 {
     struct task_list *list = calloc(1, sizeof *list);
     pthread_condattr_t attributes;
@@ -75,12 +76,14 @@ enum status tasks_create(const struct task *tasks, size_t count, int32_t tables,
     list->out_max = out_max;
     list->retry_ms = retry_ms;
     list->stop = stop;
+    list->throttle = throttle;
     pthread_mutex_init(&list->mutex, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&list->cond, &attributes);
     pthread_condattr_destroy(&attributes);
     stop_watch(stop, &list->mutex, &list->cond);
+    throttle_watch(throttle, &list->mutex, &list->cond);
     *result = list;
     return STATUS_OK;
 }
@@ -95,6 +98,7 @@ void tasks_free(struct task_list *list)
     free(list->dropped);
     if (list->stop != NULL) {
         stop_unwatch(list->stop, &list->cond);
+        throttle_unwatch(list->throttle, &list->cond);
         pthread_cond_destroy(&list->cond);
         pthread_mutex_destroy(&list->mutex);
     }
@@ -128,7 +132,7 @@ static struct slot *tasks_choose(struct task_list *list, int64_t *due_ns)
     struct slot *slot;
 
     *due_ns = INT64_MAX;
-    if (list->out >= list->out_max)
+    if (list->out >= list->out_max || throttle_is_paused(list->throttle))
         return NULL;
     slot = tasks_due(list, due_ns);
     if (slot != NULL)

@@ -6,13 +6,18 @@
 
 #include "engine/pipeline.h"
 #include "engine/retry.h"
+#include "engine/throttle.h"
 
 /* A task that is out: its number says which one it is when it comes back. */
 struct task_list;
 
-/* At most `out_max` tasks are out at a time. `tasks` is borrowed; they are of `tables` tables. */
+/*
+ * At most `out_max` tasks are out at a time, and none is begun while the throttle's gate is shut. `tasks` is borrowed;
+ * they are of `tables` tables.
+ */
 MUST_CHECK enum status tasks_create(const struct task *tasks, size_t count, int32_t tables, int out_max,
-                                    int64_t retry_ms, struct stop *stop, struct task_list **list, struct error *error);
+                                    int64_t retry_ms, struct stop *stop, struct throttle *throttle,
+                                    struct task_list **list, struct error *error);
 void tasks_free(struct task_list *list);
 
 /* The next task to read, in order, failed ones when their pause is over. Waits; NULL when all are done or the run is to

@@ -16,11 +16,12 @@ struct append_session {
     struct pipeline *pipeline;
     struct pg *pg;
     struct packer *packer;
-    int64_t conflicts;   /* of the piece that is being written: rows that were left out */
-    struct build *build; /* how its cell is built; NULL: it is not. Between build_join and build_leave */
-    bool entered;        /* its rows go where the build wants them */
-    bool freeze;         /* into a table that this very transaction has made */
-    bool unbuilt;        /* that its cell could not be built is why it has failed */
+    struct throttle_writer sent; /* of the COPY under way */
+    int64_t conflicts;           /* of the piece that is being written: rows that were left out */
+    struct build *build;         /* how its cell is built; NULL: it is not. Between build_join and build_leave */
+    bool entered;                /* its rows go where the build wants them */
+    bool freeze;                 /* into a table that this very transaction has made */
+    bool unbuilt;                /* that its cell could not be built is why it has failed */
     /* For ways that want rows in order: */
     struct piece *piece;
     bool first; /* nothing of its range is in yet, and it goes in by one COPY */

@@ -262,6 +262,15 @@ static void print_policies(const struct job *job)
         printf("warning   retention will drop what is loaded before %s\n", horizon_text);
 }
 
+static void print_until(struct job *job)
+{
+    char text[JOB_UNTIL_MAX];
+
+    job_check_until(job, text);
+    if (text[0] != '\0')
+        printf("warning   %s\n", text);
+}
+
 static enum status print_overlap(const struct job *job, struct error *error)
 {
     struct sql text = {0};
@@ -305,6 +314,8 @@ enum status command_plan(const struct options *options, struct error *error)
             print_tasks(job);
             print_warnings(job);
         }
+        if (!job->finished)
+            print_until(job);
         if (!job->finished)
             print_strategy(job);
         if (!job->finished)

@@ -157,6 +157,7 @@ static enum status run_pipeline(struct run *run, struct error *error)
         .target = job->target_address.display,
         .checkpoint = run->path,
         .resumed = job->resumed && job->rows_before > 0,
+        .throttle = run->throttle.throttle,
     };
     struct pipeline_spec spec = {
         .stream = job->kind == SOURCE_STREAM,
@@ -171,6 +172,7 @@ static enum status run_pipeline(struct run *run, struct error *error)
         .spill_dir = options->spill_dir,
         .spill_max = options->spill_max,
         .retry_ms = options->retry_seconds * 1000,
+        .throttle = run->throttle.throttle,
         .stop = run->stop,
         .stats = &run->stats,
         .committed = committed,
@@ -211,12 +213,15 @@ static enum status run_load(struct run *run, struct error *error)
     enum status status;
 
     run_tell_checkpoint(run);
+    run_tell_until(run);
     if (job->table.pooled)
         log_line(LOG_NOTICE,
                  "the target is behind a connection pooler, which may lose settings of the session (timeouts):"
                  " better connect to the server itself");
     run_set_stats(run);
-    status = run_rewrite_checkpoint(run, error);
+    status = job_throttle_start(&run->throttle, job, run->stop, error);
+    if (status == STATUS_OK)
+        status = run_rewrite_checkpoint(run, error);
     if (status == STATUS_OK)
         status = checkpoint_start(run->checkpoint, error);
     if (status == STATUS_OK)
@@ -299,6 +304,7 @@ enum status command_run(const struct options *options, struct error *error)
     /* Stopped while still preparing. The file may lag behind what is committed, so that it is there says enough. */
     if (status == STATUS_STOPPED && (run->before.exists || run->known) && run->append.table == NULL)
         run_hint(run, status);
+    job_throttle_finish(&run->throttle);
     signals_finish(run->signals);
     job_close(&run->job);
     checkpoint_state_free(&run->before);

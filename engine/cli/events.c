@@ -195,6 +195,7 @@ void event_progress(const struct progress_view *view)
     json_integer(&event.json, "retries", view->retries);
     json_integer(&event.json, "readers_active", view->readers_active);
     json_integer(&event.json, "writers_active", view->writers_active);
+    json_text(&event.json, "paused", view->paused[0] != '\0' ? view->paused : NULL);
     event_close(&event);
 }
 

@@ -204,6 +204,26 @@ static const char verify_examples[] =
     "  hyperfill verify --source 'host=old dbname=app' --jobs 8 \\\n"
     "      --target 'host=new dbname=ts' --table metrics \\\n"
     "      --until '2026-01-31 00:00:00+00' --repair\n";
+
+static const char point_text[] =
+    "hyperfill completion-point: find the time up to which to load\n"
+    "\n"
+    "Usage: hyperfill completion-point --source CONNINFO --target CONNINFO \\\n"
+    "           --table NAME [options]\n"
+    "\n"
+    "For when the application writes to both sides. Compares them over the recent\n"
+    "past, bucket by bucket, twice; shows where the target lacks rows since dual\n"
+    "writes had not begun for all writers, where both are equal, and where rows still\n"
+    "come late. Proposes a completion point amid the equal part, as the --until to\n"
+    "give to run. Where there is none yet it says when to look again (exit status 3).\n"
+    "Only reads. An index that begins with the time column makes it quick.\n";
+
+static const char point_examples[] =
+    "  hyperfill completion-point --source 'host=old dbname=app' \\\n"
+    "      --target 'host=new dbname=ts' --table metrics\n"
+    "  hyperfill completion-point --source 'host=old dbname=app' \\\n"
+    "      --target 'host=new dbname=ts' --table metrics --columns time,device \\\n"
+    "      --window 6h --bucket 1m --watch 120 --json\n";
 /* clang-format on */
 
 #define UNWRITTEN(name) "hyperfill " name ": not built yet\n", "  hyperfill " name "\n"
@@ -216,7 +236,7 @@ const struct help_page help_pages[] = {
     [COMMAND_REPLAY] = {replay_text, replay_examples},
     [COMMAND_BENCH] = {bench_text, bench_examples},
     [COMMAND_SCHEMA] = {UNWRITTEN("schema")},
-    [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
+    [COMMAND_COMPLETION_POINT] = {point_text, point_examples},
     [COMMAND_POLICIES] = {policies_text, policies_examples},
     [COMMAND_VERIFY] = {verify_text, verify_examples},
     [COMMAND_REFRESH] = {refresh_text, refresh_examples},

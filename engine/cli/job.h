@@ -134,6 +134,10 @@ MUST_CHECK enum status job_check_overlap(const struct job *job, struct error *er
  */
 MUST_CHECK enum status job_empty_gaps(struct job *job, struct error *error);
 
+/* What a quick look finds wrong with --until of a PostgreSQL source: see engine/method/until_check.h. */
+#define JOB_UNTIL_MAX 512
+void job_check_until(struct job *job, char text[JOB_UNTIL_MAX]);
+
 /* STATUS_SERVER with the GRANT that is missing. */
 MUST_CHECK enum status job_check_privileges(struct job *job, struct error *error);
 

@@ -11,6 +11,7 @@
 
 #include "engine/cli/commands.h"
 #include "engine/cli/text.h"
+#include "engine/timevalue.h"
 
 #define MEBIBYTE (INT64_C(1) << 20)
 #define DISTANCE_NAME_MAX 32
@@ -513,6 +514,70 @@ static enum status rejects_finish(struct options *options, struct error *error)
                      text);
 }
 
+/* Bytes or rows a second. */
+static enum status rate_finish(struct options *options, struct error *error)
+{
+    static const char *const endings[] = {"/s", " rows", "rows", NULL};
+    const char *text = options->max_rate_text;
+    char number[NUMBER_TEXT_MAX];
+    size_t size = text != NULL ? strlen(text) : 0;
+
+    if (text == NULL)
+        return STATUS_OK;
+    if (size < sizeof number) {
+        memcpy(number, text, size + 1);
+        for (int i = 0; endings[i] != NULL; i++) {
+            size_t ending = strlen(endings[i]);
+
+            if (size <= ending || strcmp(number + size - ending, endings[i]) != 0)
+                continue;
+            options->max_rate_rows = options->max_rate_rows || i > 0;
+            number[size -= ending] = '\0';
+        }
+        if ((!options->max_rate_rows || number[strspn(number, "0123456789")] == '\0') &&
+            size_parse(number, &options->max_rate) && options->max_rate > 0 && options->max_rate < INT64_C(1) << 50)
+            return STATUS_OK;
+    }
+    return error_set(error, STATUS_USAGE, "--max-rate takes a size such as 20MB, or rows such as 50000rows, not \"%s\"",
+                     text);
+}
+
+/* What ends in a b, as MB does, is a size; 5m are minutes, and 5M is a size, too. */
+static enum status lag_finish(struct options *options, struct error *error)
+{
+    const char *text = options->source_lag_text;
+    size_t size = text != NULL ? strlen(text) : 0;
+    int64_t us;
+
+    if (text == NULL)
+        return STATUS_OK;
+    if (!isupper((unsigned char)text[size - 1]) && time_interval_parse(TIME_TIMESTAMPTZ, text, &us) && us >= 1000)
+        options->source_lag_ms = us / 1000;
+    else if (!size_parse(text, &options->source_lag_bytes) || options->source_lag_bytes <= 0 ||
+             text[strspn(text, "0123456789")] == '\0')
+        return error_set(error, STATUS_USAGE,
+                         "--max-source-lag takes a time such as 30s or a size such as 200MB, not \"%s\"", text);
+    return STATUS_OK;
+}
+
+static enum status disk_finish(struct options *options, struct error *error)
+{
+    const char *text = options->disk_free_text;
+    char *end = NULL;
+
+    if (text == NULL)
+        return STATUS_OK;
+    if (isdigit((unsigned char)text[0]) && text[strspn(text, "0123456789.")] == '%') {
+        options->disk_free_percent = strtod(text, &end);
+        if (strcmp(end, "%") == 0 && options->disk_free_percent > 0 && options->disk_free_percent <= 100)
+            return STATUS_OK;
+    } else if (size_parse(text, &options->disk_free_bytes) && options->disk_free_bytes > 0) {
+        return STATUS_OK;
+    }
+    return error_set(error, STATUS_USAGE,
+                     "--min-disk-free takes a size such as 50GB or a share such as 10%%, not \"%s\"", text);
+}
+
 /* Rows of others in the range are what skip is for. */
 static void conflict_finish(struct parser *parser)
 {
@@ -625,6 +690,7 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
         .examples = 10,
         .max_rejects = 1000,
         .limit_rows = 10000000,
+        .watch_seconds = 5,
         .header = true,
         .delimiter = ',',
         .quote = '"',
@@ -649,6 +715,9 @@ enum status options_parse(int argc, char **argv, struct options *options, struct
         return error_set(error, STATUS_USAGE, "--spill-max needs --spill-dir");
     if (options->compress_after && options->strategy == STRATEGY_APPEND)
         return error_set(error, STATUS_USAGE, "--compress-after does not go with --strategy append");
+    if (rate_finish(options, error) != STATUS_OK || lag_finish(options, error) != STATUS_OK ||
+        disk_finish(options, error) != STATUS_OK)
+        return error->status;
     if (rejects_finish(options, error) != STATUS_OK || bench_finish(&parser) != STATUS_OK)
         return error->status;
     return dialect_finish(&parser);

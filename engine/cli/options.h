@@ -128,6 +128,15 @@ struct options {
     int64_t limit_rows; /* of one measurement; default 10 million */
     int64_t limit_time; /* seconds of one measurement; default 0: about 90 for all together */
     const char *output_dir;
+    /* How fast, and within which limits; texts as given, 0: none */
+    const char *max_rate_text, *source_lag_text, *disk_free_text;
+    int64_t max_rate; /* a second */
+    bool max_rate_rows;
+    int64_t source_lag_ms, source_lag_bytes, disk_free_bytes, max_wal, max_target_size;
+    double disk_free_percent;
+    /* completion-point */
+    const char *window, *bucket; /* lengths in the time column's type; NULL: chosen */
+    int64_t watch_seconds;       /* default 5 */
 };
 
 /*

@@ -45,23 +45,23 @@ _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) ==
 
 /* clang-format off */
 const struct option_entry option_table[] = {
-    {"source", "SPEC", JOB | VERIFY, JOB | VERIFY, GROUP_JOB, OPTION_LIST, AT(sources),
+    {"source", "SPEC", JOB | VERIFY | POINT, JOB | VERIFY | POINT, GROUP_JOB, OPTION_LIST, AT(sources),
      .help = "where history is: a libpq URI or key=value conninfo, the path of a CSV file, - for CSV on standard "
              "input, or exec:COMMAND for the CSV that a shell command prints; one with {from} and {until} in it is run "
              "for each range. Several CSV files: give it again, or name a folder or a pattern such as 'data/*.csv'"},
-    {"target", "CONNINFO", JOB | CLEAN | VERIFY | POLICIES | REFRESH, JOB | CLEAN | VERIFY | POLICIES | REFRESH, GROUP_JOB, OPTION_TEXT, AT(target),
+    {"target", "CONNINFO", JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT, JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT, GROUP_JOB, OPTION_TEXT, AT(target),
      .help = "the database with the hypertable: a libpq URI or conninfo; PG* variables, .pgpass and services work"},
-    {"table", "NAME", JOB | CLEAN | STATUS | VERIFY | POLICIES | REFRESH, JOB | CLEAN | VERIFY | POLICIES | REFRESH, GROUP_JOB, OPTION_LIST, AT(tables),
+    {"table", "NAME", JOB | CLEAN | STATUS | VERIFY | POLICIES | REFRESH | POINT, JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT, GROUP_JOB, OPTION_LIST, AT(tables),
      .help = "the table to fill in the target, [schema.]name. plan and run take several in one job: give it again, "
              "as SOURCE=TARGET where a table has another name in the source"},
     {"filter", "REGEX", PLAN | RUN, 0, GROUP_JOB, OPTION_TEXT, AT(filter),
      .help = "of a PostgreSQL source: all hypertables, tables partitioned by range, and tables that are one of these "
              "in the target, whose schema.name matches; with or without --table"},
-    {"source-table", "NAME", JOB | VERIFY, 0, GROUP_JOB, OPTION_TEXT, AT(source_table),
+    {"source-table", "NAME", JOB | VERIFY | POINT, 0, GROUP_JOB, OPTION_TEXT, AT(source_table),
      .help = "the table to read in a PostgreSQL source", .default_text = "the name in --table"},
-    {"columns", "A,B,C", JOB | VERIFY, 0, GROUP_JOB, OPTION_TEXT, AT(columns), .help = "the columns to load",
+    {"columns", "A,B,C", JOB | VERIFY | POINT, 0, GROUP_JOB, OPTION_TEXT, AT(columns), .help = "the columns to load",
      .default_text = "those in the CSV header, else all of the table's that are not generated"},
-    {"time-column", "NAME", JOB | VERIFY | POLICIES, 0, GROUP_JOB, OPTION_TEXT, AT(time_column),
+    {"time-column", "NAME", JOB | VERIFY | POLICIES | POINT, 0, GROUP_JOB, OPTION_TEXT, AT(time_column),
      .help = "the column that ranges are cut by",
      .default_text = "the hypertable's time dimension, or the range key of a partitioned table"},
     {"overlap", "WHAT", JOB, 0, GROUP_JOB, OPTION_CHOICE, AT(overlap), .choices = overlap_choices,
@@ -144,6 +144,20 @@ const struct option_entry option_table[] = {
     {"retry-seconds", "N", JOB | VERIFY | REFRESH, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
      .help = "how long to retry when a server or the network fails", .default_text = "300"},
 
+    {"max-rate", "SIZE|ROWS", RUN, 0, GROUP_SPEED, OPTION_TEXT, AT(max_rate_text),
+     .help = "how much all writers together may send in a second, such as 20MB or 50000rows",
+     .default_text = "as much as goes"},
+    {"max-source-lag", "LAG", RUN, 0, GROUP_SPEED, OPTION_TEXT, AT(source_lag_text),
+     .help = "begin nothing new while a standby of the source (or the source itself, where it is one) is further behind, "
+             "such as 30s or 200MB of WAL; the role needs pg_monitor there"},
+    {"max-wal", "SIZE", RUN, 0, GROUP_SPEED, OPTION_SIZE, AT(max_wal), .min = MEBIBYTE, .max = MEBIBYTE << 24,
+     .help = "the same while more WAL of the target waits for its replication slots or for being archived"},
+    {"max-target-size", "SIZE", RUN, 0, GROUP_SPEED, OPTION_SIZE, AT(max_target_size), .min = 1, .max = MEBIBYTE << 30,
+     .help = "the same while the target's database is larger"},
+    {"min-disk-free", "SIZE|P%", RUN, 0, GROUP_SPEED, OPTION_TEXT, AT(disk_free_text),
+     .help = "the same while less is free on the target's disk; only where hyperfill runs on the target's host and the "
+             "role may read data_directory (pg_read_all_settings)"},
+
     {"header", NULL, JOB | VERIFY, 0, GROUP_CSV, OPTION_ON, AT(header), .help = "the first line names the columns",
      .default_text = "yes"},
     {"no-header", NULL, JOB | VERIFY, 0, GROUP_CSV, OPTION_OFF, AT(header), .help = "the first line is a row"},
@@ -197,10 +211,19 @@ const struct option_entry option_table[] = {
     {"output-dir", "DIR", BENCH, 0, GROUP_OUTPUT, OPTION_TEXT, AT(output_dir),
      .help = "write bench.csv there, and bench.svg if gnuplot is installed"},
 
+    {"window", "LENGTH", POINT, 0, GROUP_METHOD, OPTION_TEXT, AT(window),
+     .help = "how far back to compare, such as 2h; in the column's own unit where it is an integer",
+     .default_text = "2h (30d of dates), and longer until it shows where dual writing began"},
+    {"bucket", "LENGTH", POINT, 0, GROUP_METHOD, OPTION_TEXT, AT(bucket),
+     .help = "length of a bucket, whose rows are compared as a whole", .default_text = "10s, 1d of dates"},
+    {"watch", "SECONDS", POINT, 0, GROUP_METHOD, OPTION_LONG, AT(watch_seconds), .min = 1, .max = 86400,
+     .help = "how long to wait between the two looks; longer sees rows that come late more seldom",
+     .default_text = "5"},
+
     {"progress", "HOW", JOB | VERIFY, 0, GROUP_OUTPUT, OPTION_CHOICE, AT(progress), .choices = progress_choices,
      .help = "bar, plain lines, json events on standard output, none, or auto: a bar on a terminal, else plain",
      .default_text = "auto"},
-    {"json", NULL, STATUS | VERIFY | POLICIES, 0, GROUP_OUTPUT, OPTION_ON, AT(json), .help = "print one JSON object"},
+    {"json", NULL, STATUS | VERIFY | POLICIES | POINT, 0, GROUP_OUTPUT, OPTION_ON, AT(json), .help = "print one JSON object"},
     {"yes", NULL, JOB | CLEAN, 0, GROUP_OUTPUT, OPTION_ON, AT(yes), .help = "do not ask before what cannot be undone"},
     {"verbose", NULL, ALL, 0, GROUP_OUTPUT, OPTION_ON, AT(verbose), .help = "say more about what is done"},
     {"help", NULL, ALL, 0, GROUP_OUTPUT, OPTION_HELP, .help = "print this"},

@@ -146,6 +146,7 @@ static void view_take(struct progress *progress, struct progress_view *view)
         .readers_active = atomic_load(&((struct stats *)stats)->readers_active),
         .writers_active = atomic_load(&((struct stats *)stats)->writers_active),
     };
+    throttle_reason(progress->job.throttle, view->paused);
     rates_compute(progress, &now, view);
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/cli/options.h"
 #include "engine/stats.h"
+#include "engine/throttle.h"
 
 struct progress;
 
@@ -20,6 +21,7 @@ struct progress_job {
     /* Of several tables: which are under way, for the line that moves; NULL: `table`. */
     const char *(*under_way)(const void *context, char *text, size_t size);
     const void *context;
+    struct throttle *throttle; /* whose gate may be shut; NULL: none */
 };
 
 /*

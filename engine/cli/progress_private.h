@@ -21,6 +21,7 @@ struct progress_view {
     int64_t spilled_bytes;
     int64_t retries, rejects, builds_open;
     int32_t readers_active, writers_active;
+    char paused[THROTTLE_REASON_MAX]; /* why nothing new is begun; "" while it is */
 };
 
 /*

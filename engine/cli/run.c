@@ -268,3 +268,13 @@ enum status run_end(struct run *run, enum status status, struct error *error)
         status = job_rejects_tell(&run->rejects, error);
     return status;
 }
+
+void run_tell_until(struct run *run)
+{
+    char text[JOB_UNTIL_MAX];
+
+    job_check_until(&run->job, text);
+    if (text[0] != '\0')
+        log_line(LOG_WARNING, "%s: %s (hyperfill completion-point finds out which time is right)", run->job.table.sql,
+                 text);
+}

@@ -7,6 +7,7 @@
 
 #include "engine/cli/commands.h"
 #include "engine/cli/job_rejects.h"
+#include "engine/cli/job_throttle.h"
 #include "engine/method/policies.h"
 
 struct run {
@@ -20,6 +21,7 @@ struct run {
     struct signals *signals;
     struct policies_guard *guard; /* of policies that are paused; NULL: none */
     struct job_rejects rejects;
+    struct job_throttle throttle;      /* of a run of one table */
     int64_t rejects_all, rejects_open; /* as the checkpoint file has them */
     bool bad_rows;                     /* a range has failed for its rows */
     bool known;                        /* the ledger had the job before this run */
@@ -33,6 +35,9 @@ MUST_CHECK enum status run_plan(struct run *run, const struct checkpoint_state *
 
 /* Registers the job; where another process was faster, its layout is ours. */
 MUST_CHECK enum status run_register(struct run *run, struct error *error);
+
+/* Warns of a completion point that cannot be right, as far as a quick look at both sides shows it. */
+void run_tell_until(struct run *run);
 
 /* What the file is to say of the job as the ledger has it. The state borrows from the run; reset it, also after a
  * failure. */
@@ -59,10 +64,12 @@ MUST_CHECK enum status run_end(struct run *run, enum status status, struct error
 /* STATUS_SERVER if policies are to be paused that this role may not alter. */
 MUST_CHECK enum status run_check_policies(struct run *run, struct error *error);
 
-/* Before the first row, and after all that could refuse the job; run_restore_policies belongs to it, also if it fails. */
+/* Before the first row, and after all that could refuse the job; run_restore_policies belongs to it, also if it fails.
+ */
 MUST_CHECK enum status run_pause_policies(struct run *run, struct error *error);
 
-/* However the run has ended with `status`: gives that, or why policies could not be restored where all else went well. */
+/* However the run has ended with `status`: gives that, or why policies could not be restored where all else went well.
+ */
 MUST_CHECK enum status run_restore_policies(struct run *run, enum status status, struct error *error);
 
 /* Of a job that is complete: restores what killed runs have left paused. */

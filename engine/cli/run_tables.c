@@ -26,6 +26,7 @@ struct set_run {
     struct checkpoint_set before;
     struct stop *stop;
     struct signals *signals;
+    struct job_throttle throttle;
     struct stats stats; /* of all tables */
     char title[64];
 };
@@ -209,6 +210,8 @@ static enum status prepare_one(struct table_run *table, struct error *error)
     if (status == STATUS_OK)
         status = run_check_policies(run, error);
     if (status == STATUS_OK)
+        run_tell_until(run);
+    if (status == STATUS_OK)
         status = run_register(run, error);
 
     /* Somebody else was faster, with another layout perhaps. */
@@ -374,6 +377,7 @@ static enum status run_pipeline(struct set_run *set, struct error *error)
         .target = any->run.job.target_address.display,
         .checkpoint = set->path,
         .resumed = stats_get(&set->stats.rows_before) > 0,
+        .throttle = set->throttle.throttle,
         .under_way = under_way,
         .context = set,
     };
@@ -387,6 +391,7 @@ static enum status run_pipeline(struct set_run *set, struct error *error)
         .tables = set->tables.count + 1, /* even one is one of several: it fails by itself */
         .memory_bytes = job_block_memory(&any->run.job),
         .retry_ms = set->options->retry_seconds * 1000,
+        .throttle = set->throttle.throttle,
         .stop = set->stop,
         .stats = &set->stats,
         .committed = committed,
@@ -503,10 +508,13 @@ static enum status load(struct set_run *set, struct error *error)
     pg_disconnect(set->tables.sides.target_names);
     pg_disconnect(set->tables.sides.source);
     pg_disconnect(set->tables.sides.target);
-    if (first_loading(set) != NULL)
-        status = run_pipeline(set, error);
-    else
+    if (first_loading(set) != NULL) {
+        status = job_throttle_start(&set->throttle, &first_loading(set)->run.job, set->stop, error);
+        if (status == STATUS_OK)
+            status = run_pipeline(set, error);
+    } else
         log_line(LOG_NOTICE, "nothing to load: no table has rows left");
+    job_throttle_finish(&set->throttle);
     end_all(set, error);
     for (int32_t i = 0; i < set->tables.count; i++)
         status = status_worse(status, tell_complete(&set->tables.items[i], error));

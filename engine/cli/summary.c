@@ -123,6 +123,12 @@ const char *progress_line(const struct progress_view *view, const char *table, b
 
     name_append(&line, table, width / 3 > NAME_COLUMNS_MIN ? width / 3 : NAME_COLUMNS_MIN);
     share_append(&line, view->fraction, bar);
+    if (view->paused[0] != '\0') {
+        char paused[THROTTLE_REASON_MAX + FIELD_MAX];
+
+        snprintf(paused, sizeof paused, "paused: %s", view->paused);
+        field_append(&line, paused);
+    }
     rows_append(&line, view);
     rates_append(&line, view);
     ranges_append(&line, view);

@@ -87,6 +87,12 @@ struct pool *pipeline_pool(struct pipeline *pipeline)
     return pipeline->pool;
 }
 
+struct throttle *pipeline_throttle(struct pipeline *pipeline)
+{
+    (void)pipeline;
+    return NULL;
+}
+
 int pipeline_writers(const struct pipeline *pipeline)
 {
     (void)pipeline;

@@ -467,6 +467,60 @@ static void test_help_pages(void **state)
     }
 }
 
+static void test_completion_point(void **state)
+{
+    (void)state;
+    assert_fine("completion-point", JOB);
+    assert_null(options.window);
+    assert_null(options.bucket);
+    assert_int_equal(options.watch_seconds, 5);
+    assert_fine("completion-point", JOB, "--window", "2h", "--bucket=10s", "--watch", "60", "--json", "--columns",
+                "a,b", "--time-column", "t", "--source-table", "s");
+    assert_string_equal(options.window, "2h");
+    assert_string_equal(options.bucket, "10s");
+    assert_int_equal(options.watch_seconds, 60);
+    assert_refused("--watch takes a number from 1 to 86400, not \"0\"", "completion-point", JOB, "--watch", "0");
+    assert_refused("--window is no option of run; it belongs to completion-point", "run", JOB, "--window", "1h");
+    assert_refused("completion-point needs --source and --target and --table; see hyperfill help completion-point",
+                   "completion-point");
+}
+
+static void test_throttle(void **state)
+{
+    static const char *const wrong[] = {"0",        "0rows", "x",       "-5MB",  "5 MB rows",
+                                        "20k rows", "rows",  "1e3rows", "1.5MB", "99999999TB"};
+
+    (void)state;
+    assert_fine("run", JOB);
+    assert_int_equal(options.max_rate, 0);
+    assert_fine("run", JOB, "--max-rate", "20MB");
+    assert_int_equal(options.max_rate, 20 << 20);
+    assert_false(options.max_rate_rows);
+    assert_fine("run", JOB, "--max-rate", "64KB/s");
+    assert_int_equal(options.max_rate, 65536);
+    assert_fine("run", JOB, "--max-rate", "50000rows");
+    assert_int_equal(options.max_rate, 50000);
+    assert_true(options.max_rate_rows);
+    assert_fine("run", JOB, "--max-rate=500 rows/s");
+    assert_true(options.max_rate_rows && options.max_rate == 500);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(PARSE("run", JOB, "--max-rate", wrong[i]), STATUS_USAGE);
+    assert_fine("run", JOB, "--max-source-lag", "30s", "--max-wal", "2GB", "--max-target-size=1TB", "--min-disk-free",
+                "7.5%");
+    assert_true(options.source_lag_ms == 30000 && options.source_lag_bytes == 0 && options.max_wal == INT64_C(2) << 30);
+    assert_true(options.max_target_size == INT64_C(1) << 40 && options.disk_free_percent == 7.5 &&
+                options.disk_free_bytes == 0);
+    assert_fine("run", JOB, "--max-source-lag", "5m", "--min-disk-free", "50GB");
+    assert_true(options.source_lag_ms == 300000 && options.disk_free_bytes == INT64_C(50) << 30);
+    assert_fine("run", JOB, "--max-source-lag", "5M");
+    assert_true(options.source_lag_ms == 0 && options.source_lag_bytes == 5 << 20);
+    assert_refused("--max-source-lag takes a time such as 30s or a size such as 200MB, not \"30\"", "run", JOB,
+                   "--max-source-lag", "30");
+    assert_refused("--min-disk-free takes a size such as 50GB or a share such as 10%, not \"101%\"", "run", JOB,
+                   "--min-disk-free", "101%");
+    assert_refused("--max-rate is no option of bench; it belongs to run", "bench", JOB, "--max-rate", "1MB");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -488,6 +542,8 @@ int main(void)
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_help_pages),
         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_completion_point),
+        cmocka_unit_test(test_throttle),
     };
 
     alarm(1700);
