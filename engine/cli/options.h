@@ -119,6 +119,10 @@ struct options {
     int64_t limit_rows; /* of one measurement; default 10 million */
     int64_t limit_time; /* seconds of one measurement; default 0: about 90 for all together */
     const char *output_dir;
+    /* schema */
+    struct text_list hypertables; /* TABLE=COLUMN[,INTERVAL] */
+    const char *pg_bin;
+    bool schema_only, roles, dry_run;
 };
 
 /*
