@@ -119,6 +119,43 @@ static void side_close(struct schema_side *side)
     free(side->namespace);
 }
 
+/* Managed servers hide which one they are. */
+static enum status identify_source(struct schema *schema, struct error *error)
+{
+    char *may = NULL;
+    enum status status = pg_value(schema->source.pg,
+                                  "SELECT 1 WHERE pg_catalog.has_function_privilege('pg_catalog.pg_control_system()',"
+                                  " 'execute')",
+                                  &may, error);
+
+    if (status == STATUS_OK && may != NULL)
+        status = pg_value(schema->source.pg,
+                          "SELECT system_identifier || '/' || pg_catalog.current_database()"
+                          " FROM pg_catalog.pg_control_system()",
+                          &schema->source_key, error);
+    else if (status == STATUS_OK)
+        status =
+            pg_value(schema->source.pg, "SELECT '/' || pg_catalog.current_database()", &schema->source_key, error);
+    free(may);
+    return status;
+}
+
+/*
+ * One clone at a time works on a target. That may be one that was killed, whose server process has not noticed yet and
+ * still makes what it was told to: before it has ended nobody can say what is there.
+ */
+static enum status lock_target(struct schema *schema, struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    if (schema->request->dry_run)
+        return STATUS_OK;
+    status = pg_run(schema->target.pg, "SELECT pg_catalog.pg_advisory_lock(4929304721850033)", NULL, error);
+    if (status != STATUS_OK && strcmp(error->sqlstate, "55P03") == 0)
+        error_prefix(error, "another hyperfill schema is at work on this target");
+    return status;
+}
+
 static enum status open_both(struct schema *schema, const struct schema_request *request, struct schema_result *result,
                              struct error *error)
 {
@@ -134,14 +171,13 @@ static enum status open_both(struct schema *schema, const struct schema_request 
     status = side_open(&schema->source, request->source, request->stop, error);
     if (status == STATUS_OK)
         status = side_open(&schema->target, request->target, request->stop, error);
+    if (status == STATUS_OK)
+        status = lock_target(schema, error);
     /* All is read as of one moment, by pg_dump as well. */
     if (status == STATUS_OK)
         status = pg_run(schema->source.pg, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", NULL, error);
     if (status == STATUS_OK)
-        status = pg_value(schema->source.pg,
-                          "SELECT (SELECT system_identifier FROM pg_catalog.pg_control_system())"
-                          " || '/' || pg_catalog.current_database()",
-                          &schema->source_key, error);
+        status = identify_source(schema, error);
     return status;
 }
 
@@ -178,11 +214,8 @@ static enum status make_extension(struct schema *schema, struct error *error)
 
     if (schema->target.timescaledb != NULL || (schema->source.timescaledb == NULL && schema->hypertable_count == 0))
         return STATUS_OK;
-    sql_add(&sql, "CREATE EXTENSION IF NOT EXISTS timescaledb");
-    if (schema->source.namespace != NULL && strcmp(schema->source.namespace, "public") != 0) {
-        sql_add(&sql, " SCHEMA ");
-        sql_add_identifier(&sql, schema->source.namespace);
-    }
+    sql_add(&sql, "CREATE EXTENSION IF NOT EXISTS timescaledb SCHEMA ");
+    sql_add_identifier(&sql, schema->source.namespace != NULL ? schema->source.namespace : "public");
     if (schema->request->dry_run) {
         fprintf(schema->request->output, "%s;\n\n", sql.text);
         schema->result->made++;
@@ -203,6 +236,8 @@ static enum status make_extension(struct schema *schema, struct error *error)
     pg_disconnect(schema->target.pg);
     if (status == STATUS_OK)
         status = pg_connect(schema->target.pg, error);
+    if (status == STATUS_OK)
+        status = lock_target(schema, error);
     return status == STATUS_OK ? look_at_extension(&schema->target, error) : status;
 }
 
@@ -274,6 +309,26 @@ static void tell_owners(struct schema *schema)
     }
 }
 
+/* What is never cloned, and may be missed. */
+static enum status tell_never(struct schema *schema, struct error *error)
+{
+    char **texts = NULL;
+    size_t count = 0;
+    enum status status = schema_texts(
+        schema->source.pg,
+        "SELECT 'publication ' || pubname || ': make it in the target if somebody is to replicate from there' FROM"
+        " pg_catalog.pg_publication UNION ALL SELECT 'large objects: ' || pg_catalog.count(*) || ' of them' FROM"
+        " pg_catalog.pg_largeobject_metadata HAVING pg_catalog.count(*) > 0 UNION ALL SELECT pg_catalog.format('rows of"
+        " materialized view %I.%I: REFRESH MATERIALIZED VIEW when its tables are filled', schemaname, matviewname) FROM"
+        " pg_catalog.pg_matviews WHERE ispopulated AND schemaname NOT LIKE '\\_timescaledb\\_%'",
+        &texts, &count, error);
+
+    for (size_t i = 0; i < count; i++)
+        schema_leave_out(schema, "%s", texts[i]);
+    schema_texts_free(texts, count);
+    return status;
+}
+
 static enum status make_all(struct schema *schema, struct error *error)
 {
     enum status status = schema_make_entries(schema, SCHEMA_BEFORE_ROWS, error);
@@ -282,6 +337,9 @@ static enum status make_all(struct schema *schema, struct error *error)
         status = schema_make_hypertables(schema, error);
     if (status == STATUS_OK && !schema->request->schema_only)
         status = schema_copy_rows(schema, error);
+    /* Indexes may take long: the source is not to keep old rows for them. */
+    if (status == STATUS_OK)
+        status = pg_run(schema->source.pg, "COMMIT", NULL, error);
     if (status == STATUS_OK)
         status = schema_make_entries(schema, SCHEMA_AFTER_ROWS, error);
     if (status == STATUS_OK)
@@ -316,6 +374,8 @@ enum status schema_clone(const struct schema_request *request, struct schema_res
         status = find_roles(&schema, error);
     if (status == STATUS_OK)
         tell_owners(&schema);
+    if (status == STATUS_OK)
+        status = tell_never(&schema, error);
     if (status == STATUS_OK)
         status = make_extension(&schema, error);
     if (status == STATUS_OK)

@@ -179,18 +179,34 @@ static bool index_is_of(const char *sql, const struct schema_names *names)
     return found;
 }
 
-/*
- * A line that is nobody's: settings for the next entry, commands of psql, and pg_attver, with which some servers count
- * the changes of a column among its options.
- */
-static bool is_noise(const char *line, const char *end)
+/* Settings for the next entry, and commands of psql: nobody's. */
+static bool is_noise(const char *line)
 {
-    static const char noise[] = " SET (pg_attver=";
-    const char *found = memmem(line, (size_t)(end - line), noise, sizeof noise - 1);
+    return begins(line, "SET default_table") || begins(line, "\\restrict ") || begins(line, "\\unrestrict ");
+}
 
-    if (begins(line, "SET default_table") || begins(line, "\\restrict ") || begins(line, "\\unrestrict "))
-        return true;
-    return begins(line, "ALTER TABLE ") && found != NULL && memchr(found, ',', (size_t)(end - found)) == NULL;
+/*
+ * Some servers count the changes of a column among its options, as pg_attver, which others do not know. NULL: the line
+ * has none; else a copy without it, empty if nothing else was set.
+ */
+static char *without_count(const char *line, const char *end)
+{
+    static const char mark[] = "pg_attver=";
+    const char *set = memmem(line, (size_t)(end - line), " SET (", 6);
+    const char *from = memmem(line, (size_t)(end - line), mark, sizeof mark - 1), *to;
+    struct sql text = {0};
+
+    if (!begins(line, "ALTER TABLE ") || set == NULL || from == NULL || from < set)
+        return NULL;
+    to = from + strcspn(from, ",)");
+    if (from[-1] == '(' && *to == ')')
+        return copy(line, line);
+    if (from[-1] == '(')
+        to += strspn(to, ", ");
+    else
+        from -= 2;
+    sql_add(&text, "%.*s%.*s", (int)(from - line), line, (int)(end - to), to);
+    return text.text;
 }
 
 static bool is_owner(const char *line, const char *end)
@@ -247,11 +263,16 @@ static void read_statements(struct schema_entry *entry, const char *at, const ch
         if (is_owner(at, next)) {
             free(entry->owner_sql);
             entry->owner_sql = copy(at, next - (next[-1] == '\n'));
-        } else if (!is_noise(at, next)) {
+        } else if (!is_noise(at)) {
+            char *changed = without_count(at, next);
+            const char *line = changed != NULL ? changed : at;
+            const char *end_of_line = changed != NULL ? changed + strlen(changed) : next;
+
             if (hypertable)
-                add_for_hypertable(&sql, at, next, is_index);
+                add_for_hypertable(&sql, line, end_of_line, is_index);
             else
-                sql_add(&sql, "%.*s", (int)(next - at), at);
+                sql_add(&sql, "%.*s", (int)(end_of_line - line), line);
+            free(changed);
         }
         at = next;
     }
