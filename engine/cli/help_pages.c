@@ -167,7 +167,7 @@ const struct help_page help_pages[] = {
     [COMMAND_PLAN] = {plan_text, plan_examples},       [COMMAND_RUN] = {run_text, run_examples},
     [COMMAND_STATUS] = {status_text, status_examples}, [COMMAND_CLEAN] = {clean_text, clean_examples},
     [COMMAND_REPLAY] = {replay_text, replay_examples}, [COMMAND_BENCH] = {bench_text, bench_examples},
-    [COMMAND_SCHEMA] = {schema_text, schema_examples},  [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
+    [COMMAND_SCHEMA] = {schema_text, schema_examples}, [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
     [COMMAND_POLICIES] = {UNWRITTEN("policies")},      [COMMAND_VERIFY] = {UNWRITTEN("verify")},
     [COMMAND_REFRESH] = {UNWRITTEN("refresh")},        [COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
 };

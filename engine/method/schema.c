@@ -134,8 +134,7 @@ static enum status identify_source(struct schema *schema, struct error *error)
                           " FROM pg_catalog.pg_control_system()",
                           &schema->source_key, error);
     else if (status == STATUS_OK)
-        status =
-            pg_value(schema->source.pg, "SELECT '/' || pg_catalog.current_database()", &schema->source_key, error);
+        status = pg_value(schema->source.pg, "SELECT '/' || pg_catalog.current_database()", &schema->source_key, error);
     free(may);
     return status;
 }
