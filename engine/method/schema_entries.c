@@ -156,7 +156,7 @@ static enum status differs(const struct schema *schema, const struct schema_entr
 
 /* ---- Making */
 
-/* Grants and objects that a superuser is needed for: a clone without them is one still. */
+/* Objects that a superuser is needed for: a clone without them is one still. */
 static bool is_optional(const struct schema_entry *entry)
 {
     static const char *const types[] = {
@@ -187,6 +187,31 @@ static const char *owner_of(struct schema *schema, const struct schema_entry *en
     return NULL;
 }
 
+static bool is_grant(const struct schema_entry *entry)
+{
+    return strcmp(entry->type, "ACL") == 0 || strcmp(entry->type, "DEFAULT ACL") == 0;
+}
+
+/* One by one, since one role may be there and the other not; all by us, whoever has granted it in the source. */
+static enum status make_grants(struct schema *schema, const struct schema_entry *entry, struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    for (const char *line = entry->sql; *line != '\0' && status == STATUS_OK;) {
+        const char *end = strchrnul(line, '\n');
+        struct sql grant = {0};
+
+        sql_add(&grant, "%.*s", (int)(end - line), line);
+        if (schema_ledger_find(schema, "grant", grant.text) != NULL)
+            schema->result->equal++;
+        else if (grant.size > 0 && strstr(grant.text, " SESSION AUTHORIZATION") == NULL)
+            status = schema_do(schema, "grant", grant.text, grant.text, grant.text, true, error);
+        sql_reset(&grant);
+        line = end + (*end == '\n');
+    }
+    return status;
+}
+
 static enum status make(struct schema *schema, const struct schema_entry *entry, const char *name, struct error *error)
 {
     const char *owner = owner_of(schema, entry);
@@ -199,6 +224,8 @@ static enum status make(struct schema *schema, const struct schema_entry *entry,
     }
     if (entry->sql[0] == '\0')
         return STATUS_OK;
+    if (is_grant(entry))
+        return make_grants(schema, entry, error);
     sql_add(&sql, "%s%s%s", entry->sql, owner != NULL ? "\n" : "", owner != NULL ? owner : "");
     status = schema_do(schema, "object", name, sql.text, entry->sql, is_optional(entry), error);
     sql_reset(&sql);
@@ -228,7 +255,10 @@ enum status schema_make_entries(struct schema *schema, enum schema_section secti
         switch (look(schema, entry, name)) {
         case ABSENT: status = make(schema, entry, name, error); break;
         case EQUAL: schema->result->equal++; break;
-        case DIFFERENT: status = differs(schema, entry, name, error); break;
+        case DIFFERENT:
+            /* The target may have granted more. */
+            status = is_grant(entry) ? make(schema, entry, name, error) : differs(schema, entry, name, error);
+            break;
         }
         free(name);
     }

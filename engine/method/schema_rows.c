@@ -21,7 +21,10 @@ struct relation {
     char *sql, *columns;
 };
 
-/* All but time-series: neither hypertables nor the partitions of what becomes one. */
+/*
+ * All but time-series: neither hypertables nor the partitions of what becomes one. What others refer to comes first, as
+ * far as that goes: foreign keys may be there already.
+ */
 static enum status find_tables(const struct schema *schema, PGresult **tables, struct error *error)
 {
     char *ledger = pg_literal(schema->request->ledger_schema);
@@ -30,6 +33,10 @@ static enum status find_tables(const struct schema *schema, PGresult **tables, s
 
     sql_add(
         &query,
+        "WITH RECURSIVE reference AS (SELECT DISTINCT conrelid, confrelid FROM pg_catalog.pg_constraint"
+        " WHERE contype = 'f' AND conrelid <> confrelid), level(oid, depth) AS (SELECT conrelid, 1 FROM reference"
+        " UNION SELECT r.conrelid, l.depth + 1 FROM level l JOIN reference r ON r.confrelid = l.oid"
+        " WHERE l.depth < 50) "
         "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS sql, c.relname AS name, pg_catalog.string_agg("
         "pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns"
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
@@ -45,7 +52,9 @@ static enum status find_tables(const struct schema *schema, PGresult **tables, s
             sql_add(&query, ") h(oid) WHERE h.oid = c.oid OR (c.relispartition AND h.oid IN"
                             " (SELECT relid FROM pg_catalog.pg_partition_ancestors(c.oid))))");
     }
-    sql_add(&query, " GROUP BY n.nspname, c.relname ORDER BY n.nspname, c.relname");
+    sql_add(&query,
+            " GROUP BY n.nspname, c.relname, c.oid ORDER BY (SELECT coalesce(pg_catalog.max(depth), 0) FROM level"
+            " WHERE level.oid = c.oid), n.nspname, c.relname");
     status = pg_run(schema->source.pg, query.text, tables, error);
     sql_reset(&query);
     free(ledger);

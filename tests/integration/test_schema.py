@@ -329,7 +329,8 @@ def test_then_run(pair):
     pair.clone()
     run = ("run", *pair.addresses(), "--table", "readings", "--until", "2024-06-01 00:00:00+00")
     pair.hyperfill.run(*run, *(("--time-column", "Time") if pair.named else ()))
-    columns = [column for column in pair.source.columns("readings") if column != "note"]
+    # The trigger is at work, and an enum is hashed by a number of its server's.
+    columns = [re.sub("^m$", "m::text", column) for column in pair.source.columns("readings") if column != "note"]
     assert pair.target.fingerprint("readings", columns) == pair.source.fingerprint("readings", columns)
     assert pair.target.value("SELECT count(*) FROM readings") == 200
 
@@ -344,7 +345,7 @@ def test_owners_without_superuser(servers, hyperfill):
         for name in names[1:]:
             source.execute(f"CREATE ROLE {name}; GRANT CREATE ON SCHEMA public TO {name}")
         source.execute(
-            f"SET ROLE {owner}; CREATE TABLE a (t timestamptz NOT NULL, v int); CREATE VIEW av AS SELECT v FROM a; GRANT SELECT ON a TO {stranger};"
+            f"SET ROLE {owner}; CREATE TABLE a (t timestamptz NOT NULL, v int); CREATE VIEW av AS SELECT v FROM a; GRANT SELECT ON a TO {stranger}, pg_monitor;"
             f" SET ROLE {stranger}; CREATE TABLE b (x int PRIMARY KEY); RESET ROLE; INSERT INTO b VALUES (1)"
         )
         target.execute(
@@ -357,7 +358,8 @@ def test_owners_without_superuser(servers, hyperfill):
         )  # fmt: skip
         result = hyperfill.run(*clone)
         assert f"the owner {stranger}" in result.stderr and f"the owner {owner}" not in result.stderr, result
-        assert "ACL public.TABLE a" in result.stderr and "does not exist" in result.stderr, result
+        assert f"left out: GRANT SELECT ON TABLE public.a TO {stranger};" in result.stderr, result
+        assert target.value("SELECT has_table_privilege('pg_monitor', 'a', 'SELECT')")
         owners = dict(target.rows("SELECT relname::text, relowner::regrole::text FROM pg_class WHERE relname IN ('a', 'av', 'b')"))
         assert owners == {"a": owner, "av": owner, "b": me}
         assert target.rows("SELECT x FROM b") == [(1,)]
