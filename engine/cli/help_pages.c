@@ -224,6 +224,24 @@ static const char point_examples[] =
     "  hyperfill completion-point --source 'host=old dbname=app' \\\n"
     "      --target 'host=new dbname=ts' --table metrics --columns time,device \\\n"
     "      --window 6h --bucket 1m --watch 120 --json\n";
+static const char schema_text[] =
+    "hyperfill schema: clone the schema and all but time-series rows\n"
+    "\n"
+    "Usage: hyperfill schema --source CONNINFO --target CONNINFO [options]\n"
+    "\n"
+    "pg_dump says what the source consists of; it must be of the version of both\n"
+    "servers, or later. Hypertables, their columnstore settings, policies and\n"
+    "continuous aggregates are made again, so versions of TimescaleDB may differ and\n"
+    "the source may have none. Rows of all other tables are copied, sequences moved.\n"
+    "\n"
+    "What is there and equal is left alone; what differs is named, and nothing more is\n"
+    "done. However it ended, run it again: it completes. What cannot be cloned (for\n"
+    "an Apache target, or for want of a privilege) is listed as left out. Publications,\n"
+    "subscriptions, tablespaces, large objects and passwords are never cloned.\n";
+
+static const char schema_examples[] =
+    "  hyperfill schema --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
+    "      --hypertable 'metrics=time,1 day' --dry-run\n";
 /* clang-format on */
 
 #define UNWRITTEN(name) "hyperfill " name ": not built yet\n", "  hyperfill " name "\n"
@@ -235,7 +253,7 @@ const struct help_page help_pages[] = {
     [COMMAND_CLEAN] = {clean_text, clean_examples},
     [COMMAND_REPLAY] = {replay_text, replay_examples},
     [COMMAND_BENCH] = {bench_text, bench_examples},
-    [COMMAND_SCHEMA] = {UNWRITTEN("schema")},
+    [COMMAND_SCHEMA] = {schema_text, schema_examples},
     [COMMAND_COMPLETION_POINT] = {point_text, point_examples},
     [COMMAND_POLICIES] = {policies_text, policies_examples},
     [COMMAND_VERIFY] = {verify_text, verify_examples},

@@ -137,6 +137,10 @@ struct options {
     /* completion-point */
     const char *window, *bucket; /* lengths in the time column's type; NULL: chosen */
     int64_t watch_seconds;       /* default 5 */
+    /* schema */
+    struct text_list hypertables; /* TABLE=COLUMN[,INTERVAL] */
+    const char *pg_bin;
+    bool schema_only, roles, dry_run;
 };
 
 /*

@@ -45,11 +45,11 @@ _Static_assert(sizeof(enum order) == sizeof(unsigned) && sizeof(enum overlap) ==
 
 /* clang-format off */
 const struct option_entry option_table[] = {
-    {"source", "SPEC", JOB | VERIFY | POINT, JOB | VERIFY | POINT, GROUP_JOB, OPTION_LIST, AT(sources),
+    {"source", "SPEC", JOB | VERIFY | POINT | SCHEMA, JOB | VERIFY | POINT | SCHEMA, GROUP_JOB, OPTION_LIST, AT(sources),
      .help = "where history is: a libpq URI or key=value conninfo, the path of a CSV file, - for CSV on standard "
              "input, or exec:COMMAND for the CSV that a shell command prints; one with {from} and {until} in it is run "
              "for each range. Several CSV files: give it again, or name a folder or a pattern such as 'data/*.csv'"},
-    {"target", "CONNINFO", JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT, JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT, GROUP_JOB, OPTION_TEXT, AT(target),
+    {"target", "CONNINFO", JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT | SCHEMA, JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT | SCHEMA, GROUP_JOB, OPTION_TEXT, AT(target),
      .help = "the database with the hypertable: a libpq URI or conninfo; PG* variables, .pgpass and services work"},
     {"table", "NAME", JOB | CLEAN | STATUS | VERIFY | POLICIES | REFRESH | POINT, JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT, GROUP_JOB, OPTION_LIST, AT(tables),
      .help = "the table to fill in the target, [schema.]name. plan and run take several in one job: give it again, "
@@ -83,7 +83,7 @@ const struct option_entry option_table[] = {
      .help = "compress each chunk once its rows are in, never as they come"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint, of several tables hyperfill-tables.checkpoint"},
-    {"ledger-schema", "NAME", JOB | CLEAN | VERIFY | POLICIES | REFRESH, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
+    {"ledger-schema", "NAME", JOB | CLEAN | VERIFY | POLICIES | REFRESH | SCHEMA, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
      .help = "the schema of the target that keeps the ledger: which rows are in", .default_text = "hyperfill"},
 
     {"policies", "WHAT", PLAN | RUN, 0, GROUP_METHOD, OPTION_CHOICE, AT(policies), .choices = policies_choices,
@@ -210,6 +210,19 @@ const struct option_entry option_table[] = {
      .help = "how many rows one measurement takes", .default_text = "10000000"},
     {"output-dir", "DIR", BENCH, 0, GROUP_OUTPUT, OPTION_TEXT, AT(output_dir),
      .help = "write bench.csv there, and bench.svg if gnuplot is installed"},
+
+    {"hypertable", "TABLE=COLUMN[,INTERVAL]", SCHEMA, 0, GROUP_METHOD, OPTION_LIST, AT(hypertables),
+     .help = "a plain or partitioned table of the source that becomes a hypertable, cut by this column into chunks of "
+             "this interval; may be given again"},
+    {"schema-only", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(schema_only),
+     .help = "copy no rows of relational tables, and leave sequences where they are"},
+    {"roles", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(roles),
+     .help = "make the source's roles first, without passwords and what only a superuser may give"},
+    {"pg-bin", "DIR", SCHEMA, 0, GROUP_METHOD, OPTION_TEXT, AT(pg_bin),
+     .help = "the folder of pg_dump, of the servers' version or a later one",
+     .default_text = "the one in PATH, else in /usr/lib/postgresql/*/bin"},
+    {"dry-run", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(dry_run),
+     .help = "print the statements and commands, change nothing"},
 
     {"window", "LENGTH", POINT, 0, GROUP_METHOD, OPTION_TEXT, AT(window),
      .help = "how far back to compare, such as 2h; in the column's own unit where it is an integer",

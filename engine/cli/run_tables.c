@@ -512,8 +512,9 @@ static enum status load(struct set_run *set, struct error *error)
         status = job_throttle_start(&set->throttle, &first_loading(set)->run.job, set->stop, error);
         if (status == STATUS_OK)
             status = run_pipeline(set, error);
-    } else
+    } else {
         log_line(LOG_NOTICE, "nothing to load: no table has rows left");
+    }
     job_throttle_finish(&set->throttle);
     end_all(set, error);
     for (int32_t i = 0; i < set->tables.count; i++)
