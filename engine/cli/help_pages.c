@@ -140,6 +140,61 @@ static const char bench_examples[] =
 
 static const char clean_examples[] =
     "  hyperfill clean --target 'host=new dbname=ts' --table metrics\n";
+
+static const char migrate_text[] =
+    "hyperfill migrate: all steps of a migration, one after the other\n"
+    "\n"
+    "Usage: hyperfill migrate --file FILE [options]\n"
+    "       hyperfill migrate --source CONNINFO --target CONNINFO --table NAME [options]\n"
+    "       hyperfill migrate status --file FILE [--json]\n"
+    "\n"
+    "Looks at both sides, shows the plan, asks once, and goes through the steps:\n"
+    "\n"
+    "  check             look at both sides; a problem stops, a warning does not\n"
+    "  schema            clone the schema and relational data\n"
+    "  dual-writes       yours: let the application write to both databases\n"
+    "  completion-point  find the time up to which to load\n"
+    "  run               load the history of each table up to there\n"
+    "  catch-up          load rows that came late\n"
+    "  refresh           refresh continuous aggregates of what was loaded\n"
+    "  verify            compare both sides\n"
+    "  switch-over       yours: let the application use the target alone\n"
+    "  clean             forget the ledger\n"
+    "\n"
+    "At a step of yours it says what to do and ends. Called again it asks whether that\n"
+    "is done, and goes on; where it cannot ask, --continue says so. What is done stands\n"
+    "in the target's ledger: after a Ctrl-C, a failure or a kill the same command goes\n"
+    "on with the step that was not done. Rows that dual writes have put before the\n"
+    "completion point are replaced, unless overlap says otherwise.\n"
+    "\n"
+    "The file has sections. Keys are options of this command and of those of the steps,\n"
+    "without the dashes, with - or _ in them; switches are yes or no:\n"
+    "\n"
+    "  [migration]             for all tables; the command line goes before it\n"
+    "  source = service=old    a conninfo or URI, or env:VARIABLE\n"
+    "  target = service=new\n"
+    "  jobs = 8\n"
+    "\n"
+    "  [table metrics]         for this table; goes before [migration]\n"
+    "  source_table = app.metrics\n"
+    "  time_column = time\n"
+    "\n"
+    "  [table events]          until: the completion point, where you know it\n"
+    "  until = 2026-01-31 00:00:00+00\n"
+    "\n"
+    "  [steps]\n"
+    "  schema = skip           done by other means\n"
+    "\n"
+    "A line that is indented goes on with the value before it. Comments begin with ; or\n"
+    "# in the first column, or with a ; after a blank.\n";
+
+static const char migrate_examples[] =
+    "  hyperfill migrate --file app.ini\n"
+    "  hyperfill migrate status --file app.ini --json\n"
+    "\n"
+    "  Without a terminal: the plan is fine; and later: dual writes are on.\n"
+    "    hyperfill migrate --file app.ini --yes\n"
+    "    hyperfill migrate --file app.ini --continue\n";
 /* clang-format on */
 
 #define UNWRITTEN(name) "hyperfill " name ": not built yet\n", "  hyperfill " name "\n"
@@ -150,5 +205,5 @@ const struct help_page help_pages[] = {
     [COMMAND_REPLAY] = {replay_text, replay_examples}, [COMMAND_BENCH] = {bench_text, bench_examples},
     [COMMAND_SCHEMA] = {UNWRITTEN("schema")},          [COMMAND_COMPLETION_POINT] = {UNWRITTEN("completion-point")},
     [COMMAND_POLICIES] = {UNWRITTEN("policies")},      [COMMAND_VERIFY] = {UNWRITTEN("verify")},
-    [COMMAND_REFRESH] = {UNWRITTEN("refresh")},        [COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
+    [COMMAND_REFRESH] = {UNWRITTEN("refresh")},        [COMMAND_MIGRATE] = {migrate_text, migrate_examples},
 };
