@@ -289,7 +289,7 @@ static void test_names_refused(void **state)
     assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, bench, schema, "
                    "completion-point, policies, verify, refresh, migrate, help",
                    "frobnicate");
-    assert_refused("--json is no option of run; it belongs to status", "run", JOB, "--json");
+    assert_refused("--json is no option of run; it belongs to status, migrate", "run", JOB, "--json");
     assert_refused("--jobs is no option of status; it belongs to plan, run, replay, bench", "status", "--jobs", "2");
     assert_refused("--jobs comes before the command; write hyperfill COMMAND --jobs, such as hyperfill run", "--jobs",
                    "2", "run");
@@ -430,6 +430,29 @@ static void help_capture(enum command about, char *text, size_t size)
     fclose(file);
 }
 
+/* It takes what its steps take, and keeps it in order. */
+static void test_migrate(void **state)
+{
+    (void)state;
+    assert_fine("migrate", "--file", "app.ini", "--time-column", "t", "--overlap=keep", "--skip", "schema", "--skip",
+                "clean", "--continue");
+    assert_string_equal(options.job_file, "app.ini");
+    assert_int_equal(options.skip.count, 2);
+    assert_true(options.go_on);
+    assert_null(options.action);
+    assert_int_equal(options.given_count, 6);
+    assert_string_equal(option_table[options.given[1].index].name, "time-column");
+    assert_string_equal(options.given[2].value, "keep");
+    assert_null(options.given[5].value);
+    assert_fine("migrate", "status", "--file", "app.ini", "--json", "--target-free", "2GB");
+    assert_string_equal(options.action, "status");
+    assert_int_equal(options.target_free, INT64_C(2) << 30);
+    assert_refused("unknown option --fil; did you mean --file?", "migrate", "--fil", "x");
+    assert_refused("--max-rejects takes a number of rows, or a share of them such as 0.5%, not \"x\"", "migrate",
+                   "--max-rejects", "x");
+    assert_refused("--bench-jobs is no option of migrate; it belongs to bench", "migrate", "--bench-jobs", "2");
+}
+
 /* Every option of a command is on its page, and no line is wider than a terminal. */
 static void test_help_pages(void **state)
 {
@@ -456,23 +479,15 @@ static void test_help_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_rejects),
-        cmocka_unit_test(test_job_values),
-        cmocka_unit_test(test_wire),
-        cmocka_unit_test(test_create_partitions),
-        cmocka_unit_test(test_spill),
-        cmocka_unit_test(test_other_values),
-        cmocka_unit_test(test_dialect),
-        cmocka_unit_test(test_dialect_refused),
-        cmocka_unit_test(test_columns_and_dialect),
-        cmocka_unit_test(test_values_refused),
-        cmocka_unit_test(test_names_refused),
-        cmocka_unit_test(test_required),
-        cmocka_unit_test(test_help_and_version),
-        cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_help_pages),
-        cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_defaults),          cmocka_unit_test(test_rejects),
+        cmocka_unit_test(test_job_values),        cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_create_partitions), cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_other_values),      cmocka_unit_test(test_dialect),
+        cmocka_unit_test(test_dialect_refused),   cmocka_unit_test(test_columns_and_dialect),
+        cmocka_unit_test(test_values_refused),    cmocka_unit_test(test_names_refused),
+        cmocka_unit_test(test_migrate),           cmocka_unit_test(test_required),
+        cmocka_unit_test(test_help_and_version),  cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_help_pages),        cmocka_unit_test(test_bench),
     };
 
     alarm(240);
