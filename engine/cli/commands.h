@@ -85,6 +85,25 @@ extern const struct option_entry option_table[];
 extern const size_t option_count; /* at most OPTIONS_MAX */
 #define OPTIONS_MAX 128
 
+/* The commands that migrate goes through: it takes their options, and hands them on. */
+#define MIGRATE_STEPS                                                                                                  \
+    (OPTION_COMMAND(COMMAND_RUN) | OPTION_COMMAND(COMMAND_SCHEMA) | OPTION_COMMAND(COMMAND_COMPLETION_POINT) |         \
+     OPTION_COMMAND(COMMAND_POLICIES) | OPTION_COMMAND(COMMAND_VERIFY) | OPTION_COMMAND(COMMAND_REFRESH) |             \
+     OPTION_COMMAND(COMMAND_CLEAN))
+
+/* Whether the command takes the option: it is listed for it, or for a step of migrate. */
+bool option_allowed(const struct option_entry *entry, enum command command);
+
+/* The option of this name, NULL if there is none; and the nearest name of those that the command takes, or NULL. */
+const struct option_entry *option_find(const char *name, size_t size);
+const char *option_nearest(const char *name, size_t size, enum command command);
+
+/* Keeps the nearer of two names; *distance is SIZE_MAX at first, and *nearest stays NULL where none is near. */
+void nearest_keep(const char *name, size_t size, const char *candidate, const char **nearest, size_t *distance);
+
+/* Whether the option could have this value; STATUS_USAGE with what would be right. */
+MUST_CHECK enum status option_check(const struct option_entry *entry, const char *value, struct error *error);
+
 /* What the help of a command says before and after its options. */
 struct help_page {
     const char *text;

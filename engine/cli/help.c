@@ -35,7 +35,7 @@ static void option_print(const struct option_entry *entry, enum command command)
     char sentence[512];
     const char *separator = entry->argument != NULL ? " " : "";
     const char *argument = entry->argument != NULL ? entry->argument : "";
-    int column = printf("  --%s%s%s ", entry->name, separator, argument);
+    int column = printf("  --%s%s%s", entry->name, separator, argument);
 
     if ((entry->required & OPTION_COMMAND(command)) != 0)
         snprintf(sentence, sizeof sentence, "%s (required)", entry->help);
@@ -43,7 +43,7 @@ static void option_print(const struct option_entry *entry, enum command command)
         snprintf(sentence, sizeof sentence, "%s (default: %s)", entry->help, entry->default_text);
     else
         snprintf(sentence, sizeof sentence, "%s", entry->help);
-    if (column > HELP_COLUMN) {
+    if (column >= HELP_COLUMN) {
         putchar('\n');
         column = 0;
     }

@@ -224,6 +224,7 @@ static const char point_examples[] =
     "  hyperfill completion-point --source 'host=old dbname=app' \\\n"
     "      --target 'host=new dbname=ts' --table metrics --columns time,device \\\n"
     "      --window 6h --bucket 1m --watch 120 --json\n";
+
 static const char schema_text[] =
     "hyperfill schema: clone the schema and all but time-series rows\n"
     "\n"
@@ -234,17 +235,70 @@ static const char schema_text[] =
     "continuous aggregates are made again, so versions of TimescaleDB may differ and\n"
     "the source may have none. Rows of all other tables are copied, sequences moved.\n"
     "\n"
-    "What is there and equal is left alone; what differs is named, and nothing more is\n"
-    "done. However it ended, run it again: it completes. What cannot be cloned (for\n"
-    "an Apache target, or for want of a privilege) is listed as left out. Publications,\n"
-    "subscriptions, tablespaces, large objects and passwords are never cloned.\n";
+    "What is there and equal is left alone; what differs is named, and nothing more\n"
+    "is done. However it ended, run it again: it completes. What cannot be cloned\n"
+    "(for an Apache target, or for want of a privilege) is listed as left out. Never\n"
+    "cloned are publications, subscriptions, tablespaces, large objects, passwords.\n";
 
 static const char schema_examples[] =
     "  hyperfill schema --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
     "      --hypertable 'metrics=time,1 day' --dry-run\n";
-/* clang-format on */
 
-#define UNWRITTEN(name) "hyperfill " name ": not built yet\n", "  hyperfill " name "\n"
+static const char migrate_text[] =
+    "hyperfill migrate: all steps of a migration, one after the other\n"
+    "\n"
+    "Usage: hyperfill migrate --file FILE [options]\n"
+    "       hyperfill migrate --source SPEC --target CONNINFO --table NAME [options]\n"
+    "       hyperfill migrate status --file FILE [--json]\n"
+    "\n"
+    "Looks at both sides, shows the plan, asks once, and goes through the steps:\n"
+    "\n"
+    "  check             look at both sides; a problem stops, a warning does not\n"
+    "  schema            clone the schema and relational data\n"
+    "  dual-writes       yours: let the application write to both databases\n"
+    "  completion-point  find the time up to which to load\n"
+    "  run               load the history of each table up to there\n"
+    "  catch-up          load rows that came late\n"
+    "  refresh           refresh continuous aggregates of what was loaded\n"
+    "  verify            compare both sides\n"
+    "  switch-over       yours: let the application use the target alone\n"
+    "  clean             forget the ledger\n"
+    "\n"
+    "At a step of yours it says what to do and ends. Called again it asks whether\n"
+    "that is done, and goes on; where it cannot ask, --continue says so. What is done\n"
+    "stands in the target's ledger: after a Ctrl-C, a failure or a kill the same\n"
+    "command goes on with the step that was not done. Rows that dual writes have put\n"
+    "before the completion point are replaced, unless overlap says otherwise.\n"
+    "\n"
+    "The file has sections. Keys are options of this command and of those that the\n"
+    "steps are, without the dashes, with - or _ in them; switches are yes or no:\n"
+    "\n"
+    "  [migration]             for all tables; the command line goes before it\n"
+    "  source = service=old    a conninfo or URI, or env:VARIABLE\n"
+    "  target = service=new\n"
+    "  jobs = 8\n"
+    "\n"
+    "  [table metrics]         for this table; goes before [migration]\n"
+    "  source_table = app.metrics\n"
+    "  time_column = time\n"
+    "\n"
+    "  [table events]          until: the completion point, where you know it\n"
+    "  until = 2026-01-31 00:00:00+00\n"
+    "\n"
+    "  [steps]\n"
+    "  schema = skip           done by other means\n"
+    "\n"
+    "A line that is indented goes on with the value before it. Comments begin with ;\n"
+    "or # in the first column, or with a ; after a blank.\n";
+
+static const char migrate_examples[] =
+    "  hyperfill migrate --file app.ini\n"
+    "  hyperfill migrate status --file app.ini --json\n"
+    "\n"
+    "  Without a terminal: the plan is fine; and later: dual writes are on.\n"
+    "    hyperfill migrate --file app.ini --yes\n"
+    "    hyperfill migrate --file app.ini --continue\n";
+/* clang-format on */
 
 const struct help_page help_pages[] = {
     [COMMAND_PLAN] = {plan_text, plan_examples},
@@ -258,5 +312,5 @@ const struct help_page help_pages[] = {
     [COMMAND_POLICIES] = {policies_text, policies_examples},
     [COMMAND_VERIFY] = {verify_text, verify_examples},
     [COMMAND_REFRESH] = {refresh_text, refresh_examples},
-    [COMMAND_MIGRATE] = {UNWRITTEN("migrate")},
+    [COMMAND_MIGRATE] = {migrate_text, migrate_examples},
 };

@@ -85,7 +85,7 @@ static size_t name_distance(const char *a, size_t a_size, const char *b)
 }
 
 /* Keeps the nearer of two candidates. Near enough is a third of the letters, but two in a short name too. */
-static void nearest_keep(const char *name, size_t size, const char *candidate, const char **nearest, size_t *distance)
+void nearest_keep(const char *name, size_t size, const char *candidate, const char **nearest, size_t *distance)
 {
     size_t limit = size / 3 > 2 ? size / 3 : 2;
     size_t edits = name_distance(name, size, candidate);
@@ -96,13 +96,26 @@ static void nearest_keep(const char *name, size_t size, const char *candidate, c
     }
 }
 
-static const char *nearest_option(const char *name, size_t size, enum command command)
+/* What changes a command into one that only looks must not reach a step that is then taken as done. */
+static bool is_only_look(const struct option_entry *entry)
+{
+    return strcmp(entry->name, "dry-run") == 0 || strcmp(entry->name, "json") == 0;
+}
+
+bool option_allowed(const struct option_entry *entry, enum command command)
+{
+    if ((entry->commands & OPTION_COMMAND(command)) != 0)
+        return true;
+    return command == COMMAND_MIGRATE && (entry->commands & MIGRATE_STEPS) != 0 && !is_only_look(entry);
+}
+
+const char *option_nearest(const char *name, size_t size, enum command command)
 {
     const char *nearest = NULL;
     size_t distance = SIZE_MAX;
 
     for (size_t index = 0; index < option_count; index++)
-        if (command == COMMAND_NONE || (option_table[index].commands & OPTION_COMMAND(command)) != 0)
+        if (command == COMMAND_NONE || option_allowed(&option_table[index], command))
             nearest_keep(name, size, option_table[index].name, &nearest, &distance);
     return nearest;
 }
@@ -121,7 +134,7 @@ static bool word_is_plain(const char *word, size_t size)
 static enum status unknown_option(const struct parser *parser, const char *argument, size_t size)
 {
     enum command command = parser->options->command;
-    const char *nearest = nearest_option(argument + 2, size - 2, command);
+    const char *nearest = option_nearest(argument + 2, size - 2, command);
 
     if (!word_is_plain(argument, size))
         return error_set(parser->error, STATUS_USAGE, "argument %d is no option; see hyperfill help",
@@ -294,6 +307,18 @@ static enum status value_set(const struct option_entry *entry, const char *value
     return status;
 }
 
+enum status option_check(const struct option_entry *entry, const char *value, struct error *error)
+{
+    struct options *scratch = calloc(1, sizeof *scratch);
+    enum status status;
+
+    if (scratch == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    status = value_set(entry, value, scratch, error);
+    free(scratch);
+    return status;
+}
+
 /* Finds the value of an option: behind the equals sign, or the next argument. */
 static enum status value_take(struct parser *parser, const struct option_entry *entry, const char *equals,
                               const char **value)
@@ -312,7 +337,7 @@ static enum status value_take(struct parser *parser, const struct option_entry *
     return STATUS_OK;
 }
 
-static const struct option_entry *option_find(const char *name, size_t size)
+const struct option_entry *option_find(const char *name, size_t size)
 {
     for (size_t index = 0; index < option_count; index++)
         if (strlen(option_table[index].name) == size && memcmp(option_table[index].name, name, size) == 0)
@@ -325,6 +350,18 @@ static bool option_given(const struct parser *parser, const char *name)
     return parser->given[option_find(name, strlen(name)) - option_table];
 }
 
+static enum status given_keep(struct parser *parser, const struct option_entry *entry, const char *value)
+{
+    struct options *options = parser->options;
+
+    if (options->command != COMMAND_MIGRATE)
+        return STATUS_OK;
+    if (options->given_count == OPTIONS_GIVEN_MAX)
+        return error_set(parser->error, STATUS_USAGE, "more than %d options: use a file, --file", OPTIONS_GIVEN_MAX);
+    options->given[options->given_count++] = (struct option_given){(int)(entry - option_table), value};
+    return STATUS_OK;
+}
+
 static enum status option_parse(struct parser *parser, const char *argument)
 {
     const char *equals = strchr(argument, '=');
@@ -335,13 +372,13 @@ static enum status option_parse(struct parser *parser, const char *argument)
 
     if (entry == NULL)
         return unknown_option(parser, argument, size);
-    if ((entry->commands & OPTION_COMMAND(parser->options->command)) == 0)
+    if (!option_allowed(entry, parser->options->command))
         return misplaced_option(parser, entry);
     given = &parser->given[entry - option_table];
     if (*given && entry->kind != OPTION_LIST)
         return error_set(parser->error, STATUS_USAGE, "--%s is given twice", entry->name);
     *given = true;
-    if (value_take(parser, entry, equals, &value) != STATUS_OK)
+    if (value_take(parser, entry, equals, &value) != STATUS_OK || given_keep(parser, entry, value) != STATUS_OK)
         return parser->error->status;
     return value_set(entry, value, parser->options, parser->error);
 }

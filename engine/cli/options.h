@@ -53,6 +53,13 @@ struct number_list {
     int count;
 };
 
+/* An option as it was given; the value is NULL where it takes none. */
+struct option_given {
+    int index; /* into option_table */
+    const char *value;
+};
+#define OPTIONS_GIVEN_MAX 256
+
 /* Texts are borrowed from argv, NULL where not given, except where a default is named. */
 struct options {
     enum command command;
@@ -141,6 +148,14 @@ struct options {
     struct text_list hypertables; /* TABLE=COLUMN[,INTERVAL] */
     const char *pg_bin;
     bool schema_only, roles, dry_run;
+    /* migrate */
+    const char *job_file, *migration; /* its name */
+    struct text_list skip;            /* names of steps */
+    bool go_on;                       /* --continue: what the person had to do is done */
+    int64_t target_free;              /* room on the target's disk as the user says it; 0: unknown */
+    /* Of migrate, in the order of the command line: it hands options on to the commands of its steps. */
+    struct option_given given[OPTIONS_GIVEN_MAX];
+    int given_count;
 };
 
 /*
