@@ -223,7 +223,8 @@ static void print_json(const struct completion *completion)
 
 /* ---- The command ---- */
 
-static enum status find_and_show(const struct options *options, struct completion_spec *spec, struct error *error)
+static enum status find_and_show(const struct options *options, struct completion_spec *spec, char **until,
+                                 struct error *error)
 {
     struct completion completion = {0};
     enum status status = completion_find(spec, &completion, error);
@@ -236,11 +237,23 @@ static enum status find_and_show(const struct options *options, struct completio
         fflush(stdout);
         status = completion_status(&completion, error);
     }
+    if (status == STATUS_OK && until != NULL) {
+        char text[TIME_TEXT_MAX];
+
+        *until = strdup(moment(&completion, completion.until, text));
+        if (*until == NULL)
+            abort();
+    }
     completion_reset(&completion);
     return status;
 }
 
 enum status command_completion_point(const struct options *options, struct error *error)
+{
+    return completion_point(options, NULL, error);
+}
+
+enum status completion_point(const struct options *options, char **until, struct error *error)
 {
     struct pg_address source = {0}, target = {0};
     struct signals *signals = NULL;
@@ -275,7 +288,7 @@ enum status command_completion_point(const struct options *options, struct error
     spec.columns = names.items;
     spec.column_count = (size_t)names.count;
     if (status == STATUS_OK)
-        status = find_and_show(options, &spec, error);
+        status = find_and_show(options, &spec, until, error);
     signals_finish(signals);
     pg_address_reset(&source);
     pg_address_reset(&target);

@@ -17,6 +17,8 @@ MUST_CHECK enum status command_completion_point(const struct options *options, s
 MUST_CHECK enum status command_policies(const struct options *options, struct error *error);
 MUST_CHECK enum status command_verify(const struct options *options, struct error *error);
 MUST_CHECK enum status command_refresh(const struct options *options, struct error *error);
+/* The same as the command; *until is the completion point that it shows, a new string. `until` may be NULL. */
+MUST_CHECK enum status completion_point(const struct options *options, char **until, struct error *error);
 MUST_CHECK enum status command_migrate(const struct options *options, struct error *error);
 
 /* The same commands for several tables: options_several; status for the file of such a job. */

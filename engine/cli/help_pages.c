@@ -241,7 +241,8 @@ static const char schema_text[] =
     "cloned are publications, subscriptions, tablespaces, large objects, passwords.\n";
 
 static const char schema_examples[] =
-    "  hyperfill schema --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
+    "  hyperfill schema --source 'host=old dbname=app' \\\n"
+    "      --target 'host=new dbname=ts' \\\n"
     "      --hypertable 'metrics=time,1 day' --dry-run\n";
 
 static const char migrate_text[] =

@@ -194,6 +194,17 @@ static enum status step_schema(struct migrate *migrate, char **result, struct er
     return status;
 }
 
+static enum status find_point(struct migrate *migrate, int table, char **until, struct error *error)
+{
+    struct migrate_call call = {0};
+    enum status status = migrate_call_make(&call, &migrate->job, COMMAND_COMPLETION_POINT, table, error);
+
+    if (status == STATUS_OK)
+        status = completion_point(&call.options, until, error);
+    migrate_call_reset(&call);
+    return status;
+}
+
 /* Fixed once for each table; a step that was killed in the middle begins anew, as nothing was loaded by it yet. */
 static enum status step_point(struct migrate *migrate, char **result, struct error *error)
 {
@@ -205,12 +216,14 @@ static enum status step_point(struct migrate *migrate, char **result, struct err
     results_begin(&json, result, &size);
     json_open(&json, "until", '{');
     for (int table = 0; status == STATUS_OK && table < (int)job->table_count; table++) {
-        const char *until = migrate_job_value(job, "until", table);
+        const char *said = migrate_job_value(job, "until", table);
+        char *until = said != NULL ? strdup(said) : NULL;
 
-        if (until != NULL)
+        if (until == NULL)
+            status = find_point(migrate, table, &until, error);
+        if (status == STATUS_OK)
             json_text(&json, job->tables[table].name, until);
-        else
-            status = call_table(migrate, COMMAND_COMPLETION_POINT, command_completion_point, table, error);
+        free(until);
     }
     json_close(&json, '}');
     results_end(&json);
