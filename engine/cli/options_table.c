@@ -84,6 +84,9 @@ const struct option_entry option_table[] = {
      .help = "load what differs again from the source, in place of what the target has there, and compare it once more"},
     {"afresh", NULL, VERIFY, 0, GROUP_METHOD, OPTION_ON, AT(afresh),
      .help = "compare everything, though an earlier verify was interrupted", .default_text = "it goes on where that one was"},
+    {"aside", NULL, VERIFY, 0, GROUP_METHOD, OPTION_ON, AT(aside),
+     .help = "of a CSV source: load it once more, into a scratch copy of the table in the target, and compare all rows; "
+             "needs as much room there as the rows take", .default_text = "numbers of rows are compared with the ledger"},
     {"examples", "N", VERIFY, 0, GROUP_METHOD, OPTION_NUMBER, AT(examples), .min = 0, .max = 10000,
      .help = "rows to show of each stretch that differs", .default_text = "10"},
 
