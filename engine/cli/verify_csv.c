@@ -7,6 +7,7 @@
 #include "engine/cli/commands.h"
 #include "engine/cli/verify_job.h"
 #include "engine/log.h"
+#include "writers/rejects.h"
 #include "writers/scratch.h"
 
 /* ---- By the ledger */
@@ -42,6 +43,20 @@ static enum status check_job(const struct job *job, struct error *error)
     return STATUS_OK;
 }
 
+/* Rows that came later than those of their ranges. */
+static enum status tell_replayed(struct job *job, struct error *error)
+{
+    int64_t all = 0, open = 0;
+    enum status status = STATUS_OK;
+
+    if (job->resumed)
+        status = reject_count(job->target, &job->ledger, &all, &open, error);
+    if (status == STATUS_OK && all > open)
+        log_line(LOG_NOTICE, "%lld rejected rows were replayed or dropped since: those replayed show as extra",
+                 (long long)(all - open));
+    return status;
+}
+
 enum status verify_ledger(struct job *job, struct error *error)
 {
     struct verify_spec spec = {.tables = {NULL, &job->table}};
@@ -58,6 +73,8 @@ enum status verify_ledger(struct job *job, struct error *error)
     size_t count = 0;
     enum status status = check_job(job, error);
 
+    if (status == STATUS_OK)
+        status = tell_replayed(job, error);
     if (status == STATUS_OK)
         status = sum_ranges(job, &sent, &count, error);
     if (status == STATUS_OK)
@@ -197,6 +214,8 @@ enum status verify_aside(struct job *job, struct signals **signals, struct error
     enum status status = check_rereadable(job, error);
 
     error_reset(&second);
+    if (status == STATUS_OK)
+        status = tell_replayed(job, error);
     if (status == STATUS_OK)
         status = choose_columns(&aside, error);
     /* The copy is removed however this ends. */

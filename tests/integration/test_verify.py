@@ -321,6 +321,78 @@ def test_unfinished_job(one_pair):
     assert one_pair.target.fingerprint("m") == before
 
 
+def test_lost_connection(one_pair):
+    """A connection that is lost is made again, and the range compared again."""
+    blocked = Blocked(one_pair)
+    process = one_pair.hyperfill.start("verify", *one_pair.options("--json", "--jobs", "1"))
+    blocked.wait()
+    one_pair.source.rows(
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+        " WHERE l.locktype = 'advisory' AND NOT l.granted AND a.datname = current_database()"
+    )
+    blocked.release()
+    result = process.wait(check=0)
+    found = json.loads(result.stdout)
+    assert "trying again" in result.stderr
+    assert found["equal"] and found["rows_source"] == found["rows_target"] == one_pair.rows
+
+
+# ---- Shapes and times
+
+TIMES = {
+    "timestamp": ("timestamp '2024-03-01' + n * interval '10 min'", "2024-04-01 00:00:00", "5 days"),
+    "date": ("date '2024-03-01' + n % 25", "2024-04-01", "5 days"),
+    "bigint": ("n::bigint * 1000000000000 - 500000000000000", "9000000000000000000", "100000000000000"),
+    "smallint": ("(n % 5000 - 2500)::smallint", "30000", "1000"),
+}
+
+
+@pytest.mark.parametrize("shape", ["plain", "hypertable", "partitioned"])
+@pytest.mark.parametrize("type_of_time", TIMES)
+def test_shapes_and_times(servers, hyperfill, type_of_time, shape):
+    """What differs is found to the unit of the time's type, also before the first chunk and behind the last."""
+    value, until, step = TIMES[type_of_time]
+    source, target = servers["pg15"].create_database(), servers["ts17"].create_database()
+    source.execute(f"CREATE TABLE m (at {type_of_time} NOT NULL, n int); INSERT INTO m SELECT {value}, n FROM generate_series(0, 2999) AS n")
+    target.execute(f"CREATE TABLE m (n int, at {type_of_time} NOT NULL)" + (" PARTITION BY RANGE (at)" if shape == "partitioned" else ""))
+    if shape == "hypertable":
+        interval = f"interval '{step}'" if "days" in step else f"{step}::{type_of_time}"
+        target.rows(f"SELECT create_hypertable('m', 'at', chunk_time_interval => {interval})")
+    if shape == "partitioned":
+        middle = source.value("SELECT (percentile_disc(0.5) WITHIN GROUP (ORDER BY at))::text FROM m")
+        target.execute(f"CREATE TABLE m_low PARTITION OF m FOR VALUES FROM (MINVALUE) TO ('{middle}'); CREATE TABLE m_high PARTITION OF m FOR VALUES FROM ('{middle}') TO (MAXVALUE)")
+    options = ["--source", source.conninfo, "--target", target.conninfo, "--table", "m", "--until", until, "--progress", "none"]
+    options += ["--time-column", "at"] if shape == "plain" else []
+    hyperfill.run("run", *options)
+    hyperfill.run("verify", *options, check=0)
+    target.execute("DELETE FROM m WHERE n IN (0, 1499); UPDATE m SET n = -1 WHERE n = 2998; INSERT INTO m SELECT -2, min(at) FROM m")
+    found = json.loads(hyperfill.run("verify", *options, "--json", check=DATA).stdout)
+    # A date has many rows: those of a day that differ are one stretch.
+    assert sum(difference["missing"] for difference in found["differences"]) == 3
+    assert sum(difference["extra"] for difference in found["differences"]) == 2
+    assert not any(difference["more"] for difference in found["differences"])
+    hyperfill.run("verify", *options, "--repair", check=0)
+    assert source.rows("SELECT at, n FROM m ORDER BY 1, 2") == target.rows("SELECT at, n FROM m ORDER BY 1, 2")
+
+
+def test_columnstore(community, servers, hyperfill):
+    """Rows of compressed chunks are compared and repaired as any others."""
+    source = servers["pg15"].create_database()
+    source.execute("CREATE TABLE m (at timestamptz NOT NULL, device int, v float8); INSERT INTO m SELECT '2024-03-01+00'::timestamptz + n * interval '1 min', n % 7, n FROM generate_series(0, 9999) AS n")
+    community.execute("CREATE TABLE m (at timestamptz NOT NULL, device int, v float8)")
+    community.rows("SELECT create_hypertable('m', 'at', chunk_time_interval => interval '1 day')")
+    community.execute("ALTER TABLE m SET (timescaledb.compress, timescaledb.compress_segmentby = 'device')")
+    options = ["--source", source.conninfo, "--target", community.conninfo, "--table", "m", "--until", UNTIL, "--progress", "none"]
+    hyperfill.run("run", *options)
+    community.rows("SELECT compress_chunk(c, true) FROM show_chunks('m') AS c")
+    hyperfill.run("verify", *options, check=0)
+    community.execute("DELETE FROM m WHERE v IN (3000, 3005); UPDATE m SET device = 8 WHERE v = 5000")
+    found = json.loads(hyperfill.run("verify", *options, "--json", check=DATA).stdout)
+    assert sum(difference["missing"] for difference in found["differences"]) == 3
+    hyperfill.run("verify", *options, "--repair", check=0)
+    assert source.fingerprint("m") == community.fingerprint("m")
+
+
 # ---- Values
 
 
