@@ -115,7 +115,7 @@ const struct option_entry option_table[] = {
      .default_text = "rows without a partition are refused"},
 
     {"jobs", "N", JOB | VERIFY, 0, GROUP_SPEED, OPTION_NUMBER, AT(jobs), .min = 1, .max = JOBS_MAX,
-     .help = "connections that write to the target", .default_text = "half the processors, at least 2"},
+     .help = "connections that write to the target; of verify, ranges that are compared at a time", .default_text = "half the processors, at least 2"},
     {"readers", "N", JOB | VERIFY, 0, GROUP_SPEED, OPTION_NUMBER, AT(readers), .min = 1, .max = JOBS_MAX,
      .help = "connections that read from a PostgreSQL source; files or commands that are read at a time", .default_text = "as many as --jobs"},
     {"memory", "SIZE", JOB | VERIFY, 0, GROUP_SPEED, OPTION_SIZE, AT(memory_bytes), .min = 16 * MEBIBYTE, .max = MEBIBYTE << 24,
