@@ -3,9 +3,8 @@
 #include <stdlib.h>
 
 #include "engine/cli/commands.h"
-#include "engine/cli/job.h"
 #include "engine/cli/text.h"
-#include "engine/cli/verify_print.h"
+#include "engine/cli/verify_job.h"
 #include "engine/log.h"
 #include "engine/stats.h"
 
@@ -17,7 +16,7 @@ struct telling {
     bool quiet;
 };
 
-static void notice_signal(enum stop_level level)
+void verify_notice_signal(enum stop_level level)
 {
     log_line(LOG_NOTICE, level == STOP_DRAIN
                              ? "stopping: ranges that are being compared will be finished; once more to "
@@ -37,68 +36,86 @@ static void tell(void *context, const struct verify_report *report)
              report->ranges_done, report->ranges, count_format(report->rows[0], rows), report->difference_count);
 }
 
-static enum status judge(const struct verify_report *report, const struct options *options, struct error *error)
+enum status verify_judge(const struct options *options, const struct verify_report *report, struct error *error)
 {
     if (report->open == 0)
         return STATUS_OK;
     return error_set(error, STATUS_DATA, "%zu stretch%s of %s %s%s", report->open, report->open == 1 ? "" : "es",
                      options->table, report->open == 1 ? "differs" : "differ",
                      options->repair ? " after repairs: do rows change in the source?"
-                                     : ": hyperfill verify --repair loads exactly these again");
+                                     : "; --repair loads exactly what differs again");
 }
 
-static void warn_of_unfinished(const struct job *job)
+void verify_show(const struct options *options, const struct verify_shown *shown)
 {
-    if (job->resumed && !job->finished)
-        log_line(LOG_WARNING, "the job that loads these rows has not finished: what it has not loaded is missing");
+    if (options->json)
+        verify_print_json(shown);
+    else
+        verify_print(shown);
 }
 
-static enum status verify_postgres(struct job *job, struct error *error)
+void verify_spec_fill(const struct job *job, struct verify_spec *spec)
 {
     const struct options *options = job->options;
-    struct telling telling = {stats_now_ns(), options->progress == PROGRESS_NONE};
-    struct verify_report report = {0};
-    struct verify_spec spec = {
+
+    *spec = (struct verify_spec){
         .addresses = {&job->source_address, &job->target_address},
         .tables = {&job->source_table, &job->table},
-        .columns = (const char *const *)job->mappings[0].columns.items,
-        .column_count = job->mappings[0].columns.count,
-        .time_index = job->postgres_time_index,
         .layout = job->layout,
         .ledger_schema = options->ledger_schema,
-        .identity = job->fingerprint,
         .afresh = options->afresh,
         .jobs = options->jobs,
         .retry_ms = options->retry_seconds * 1000,
         .examples_max = (size_t)options->examples,
-        .stop = job->stop,
-        .progress = tell,
-        .progress_context = &telling,
     };
-    struct verify_repair repair = {&spec, NULL};
-    struct verify_shown shown = {&spec, &report, job->source_address.display, job->target_address.display};
+}
+
+enum status verify_compare(const struct job *job, struct verify_spec *spec, struct verify_shown *shown,
+                           struct error *error)
+{
+    const struct options *options = job->options;
+    struct telling telling = {stats_now_ns(), options->progress == PROGRESS_NONE};
+    struct verify_repair repair = {spec, NULL};
+    struct verify_report report = {0};
     enum status status;
 
+    spec->progress = tell;
+    spec->progress_context = &telling;
     if (options->repair) {
-        spec.repair = verify_repair_postgres;
-        spec.repair_context = &repair;
+        spec->repair = verify_repair_postgres;
+        spec->repair_context = &repair;
     }
-    warn_of_unfinished(job);
-    pg_disconnect(job->source);
-    pg_disconnect(job->target);
-    status = verify_window(&spec, job->window, &report, error);
-    if (status == STATUS_OK && options->json)
-        verify_print_json(&shown);
-    else if (status == STATUS_OK)
-        verify_print(&shown);
-    if (status == STATUS_OK)
-        status = judge(&report, options, error);
-    else if (status == STATUS_STOPPED || status == STATUS_TRANSIENT)
+    shown->spec = spec;
+    shown->report = &report;
+    status = verify_window(spec, job->window, &report, error);
+    if (status == STATUS_OK) {
+        verify_show(options, shown);
+        status = verify_judge(options, &report, error);
+    } else if ((status == STATUS_STOPPED || status == STATUS_TRANSIENT) && spec->identity != NULL) {
         log_line(LOG_NOTICE,
                  "what was found equal is remembered; run the same command again to go on, with --afresh to "
                  "begin anew");
+    }
     verify_report_reset(&report);
     return status;
+}
+
+static enum status verify_postgres(struct job *job, struct error *error)
+{
+    struct verify_shown shown = {.source = job->source_address.display, .target = job->target_address.display};
+    struct verify_spec spec;
+
+    verify_spec_fill(job, &spec);
+    spec.columns = (const char *const *)job->mappings[0].columns.items;
+    spec.column_count = job->mappings[0].columns.count;
+    spec.time_index = job->postgres_time_index;
+    spec.identity = job->fingerprint;
+    spec.stop = job->stop;
+    if (job->resumed && !job->finished)
+        log_line(LOG_WARNING, "the job that loads these rows has not finished: what it has not loaded is missing");
+    pg_disconnect(job->source);
+    pg_disconnect(job->target);
+    return verify_compare(job, &spec, &shown, error);
 }
 
 enum status command_verify(const struct options *options, struct error *error)
@@ -115,12 +132,18 @@ enum status command_verify(const struct options *options, struct error *error)
     as_append.strategy = STRATEGY_APPEND;
     status = stop_create(&stop, error);
     if (status == STATUS_OK)
-        status = signals_start(stop, notice_signal, &signals, error);
+        status = signals_start(stop, verify_notice_signal, &signals, error);
     if (status == STATUS_OK)
         status = job_open(job, &as_append, stop, error);
-    if (status == STATUS_OK)
-        status = job->kind == SOURCE_POSTGRES ? verify_postgres(job, error)
-                                              : error_set(error, STATUS_USAGE, "verify compares PostgreSQL sources");
+    if (status == STATUS_OK && job->kind == SOURCE_POSTGRES && options->aside)
+        status =
+            error_set(error, STATUS_USAGE, "--aside is for a CSV source: all rows of a database are compared anyhow");
+    else if (status == STATUS_OK && job->kind == SOURCE_POSTGRES)
+        status = verify_postgres(job, error);
+    else if (status == STATUS_OK && options->aside)
+        status = verify_aside(job, &signals, error);
+    else if (status == STATUS_OK)
+        status = verify_ledger(job, error);
     signals_finish(signals);
     if (stop != NULL)
         job_close(job);

@@ -198,12 +198,18 @@ static const char verify_text[] =
     "What was found equal is remembered in the ledger's schema: one that was\n"
     "interrupted goes on, one that came to its end begins anew. --repair deletes the\n"
     "target's rows of each stretch that differs and copies the source's, in one\n"
-    "transaction, and compares it once more; interrupted or killed, run it again.\n";
+    "transaction, and compares it once more; interrupted or killed, run it again.\n"
+    "\n"
+    "From CSV the number of rows in each range is compared with what the ledger says\n"
+    "was loaded: rows that are gone or too many are seen, changed ones are not. With\n"
+    "--aside the source is loaded once more into a scratch copy, and all is compared.\n";
 
 static const char verify_examples[] =
     "  hyperfill verify --source 'host=old dbname=app' --jobs 8 \\\n"
     "      --target 'host=new dbname=ts' --table metrics \\\n"
-    "      --until '2026-01-31 00:00:00+00' --repair\n";
+    "      --until '2026-01-31 00:00:00+00' --repair\n"
+    "  hyperfill verify --source metrics.csv --target 'host=new dbname=ts' \\\n"
+    "      --table metrics --aside\n";
 
 static const char point_text[] =
     "hyperfill completion-point: find the time up to which to load\n"

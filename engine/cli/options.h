@@ -128,6 +128,7 @@ struct options {
     /* verify */
     bool repair;
     bool afresh;
+    bool aside;
     int examples; /* default 10 */
     /* bench */
     const char *bench_jobs_text; /* as given */

@@ -109,6 +109,9 @@ const struct option_entry option_table[] = {
      .help = "load what differs again from the source, in place of what the target has there, and compare it once more"},
     {"afresh", NULL, VERIFY, 0, GROUP_METHOD, OPTION_ON, AT(afresh),
      .help = "compare everything, though an earlier verify was interrupted", .default_text = "it goes on where that one was"},
+    {"aside", NULL, VERIFY, 0, GROUP_METHOD, OPTION_ON, AT(aside),
+     .help = "of a CSV source: load it once more, into a scratch copy of the table in the target, and compare all rows; "
+             "needs as much room there as the rows take", .default_text = "numbers of rows are compared with the ledger"},
     {"examples", "N", VERIFY, 0, GROUP_METHOD, OPTION_NUMBER, AT(examples), .min = 0, .max = 10000,
      .help = "rows to show of each stretch that differs", .default_text = "10"},
 
@@ -138,7 +141,7 @@ const struct option_entry option_table[] = {
      .default_text = "rows without a partition are refused"},
 
     {"jobs", "N", JOB | VERIFY, 0, GROUP_SPEED, OPTION_NUMBER, AT(jobs), .min = 1, .max = JOBS_MAX,
-     .help = "connections that write to the target", .default_text = "half the processors, at least 2"},
+     .help = "connections that write to the target; of verify, ranges that are compared at a time", .default_text = "half the processors, at least 2"},
     {"readers", "N", JOB | VERIFY, 0, GROUP_SPEED, OPTION_NUMBER, AT(readers), .min = 1, .max = JOBS_MAX,
      .help = "connections that read from a PostgreSQL source; files or commands that are read at a time", .default_text = "as many as --jobs"},
     {"memory", "SIZE", JOB | VERIFY, 0, GROUP_SPEED, OPTION_SIZE, AT(memory_bytes), .min = 16 * MEBIBYTE, .max = MEBIBYTE << 24,

@@ -232,8 +232,12 @@ void verify_print(const struct verify_shown *shown)
     const struct verify_report *report = shown->report;
     char numbers[2][NUMBER_TEXT_MAX];
 
-    printf("source    %s\n          %s\n", shown->source, shown->spec->tables[SOURCE]->sql);
+    printf("source    %s\n", shown->source);
+    if (shown->spec->tables[SOURCE] != NULL && shown->how == NULL)
+        printf("          %s\n", shown->spec->tables[SOURCE]->sql);
     printf("target    %s\n          %s\n", shown->target, shown->spec->tables[TARGET]->sql);
+    if (shown->how != NULL)
+        printf("compared  %s\n", shown->how);
     printf("ranges    %zu compared", report->ranges_done);
     if (report->ranges_before > 0)
         printf(", %zu of them by an earlier verify that began %s", report->ranges_before, report->before);
@@ -301,6 +305,7 @@ void verify_print_json(const struct verify_shown *shown)
     json_text(&json, "source", shown->source);
     json_text(&json, "target", shown->target);
     json_text(&json, "table", shown->spec->tables[TARGET]->sql);
+    json_text(&json, "compared", shown->how != NULL ? shown->how : "all rows");
     json_bool(&json, "equal", report->open == 0);
     json_integer(&json, "ranges", (int64_t)report->ranges);
     json_integer(&json, "ranges_before", (int64_t)report->ranges_before);

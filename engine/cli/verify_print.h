@@ -3,11 +3,12 @@
 
 #include "engine/method/verify.h"
 
-/* `source` and `target` are their names for people. */
+/* Texts are for people. */
 struct verify_shown {
-    const struct verify_spec *spec;
+    const struct verify_spec *spec; /* without a table of the source if that is none */
     const struct verify_report *report;
     const char *source, *target;
+    const char *how; /* what was compared, and what that cannot see; NULL: all */
 };
 
 void verify_print(const struct verify_shown *shown);

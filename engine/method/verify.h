@@ -106,3 +106,18 @@ struct verify_repair {
  * job of the ledger is unfinished in the range it is refused, and none can begin meanwhile.
  */
 MUST_CHECK enum status verify_repair_postgres(void *context, struct range range, struct error *error);
+
+/* ---- verify_sent.c */
+
+/* What the ledger has of a range, all inputs together. */
+struct verify_sent {
+    struct range range;
+    int64_t rows;
+};
+
+/*
+ * Counts the target's rows in ranges that were sent, which are sorted and apart. Sees rows that are gone or too many;
+ * neither values that are others, nor rows in stretches for which nothing was sent.
+ */
+MUST_CHECK enum status verify_sent_rows(struct pg *pg, const struct table *table, const struct verify_sent *sent,
+                                        size_t count, struct verify_report *report, struct error *error);

@@ -25,12 +25,24 @@ struct verify {
     int64_t first_look_ns; /* of the last difference that was found; the lock */
 };
 
+/* ---- verify_work.c */
+
 /* Two read-only sessions. */
 MUST_CHECK enum status verify_pair_open(const struct verify *verify, struct rowhash_pair *pair, struct error *error);
 void verify_pair_close(struct rowhash_pair *pair);
 
 /* Whether STATUS_TRANSIENT is to be tried again: waits, and resets the error. */
 bool verify_again(const struct verify *verify, struct retry *retry, enum status status, struct error *error);
+
+struct verify_work {
+    struct verify *verify;
+    size_t count;
+    /* Does one of them, as often as that fails for now. */
+    enum status (*one)(struct verify *verify, struct rowhash_pair *pair, size_t index, struct error *error);
+};
+
+/* All of them, by spec->jobs threads. STATUS_STOPPED if some are left. */
+MUST_CHECK enum status verify_work_run(struct verify_work *work, struct error *error);
 
 /* ---- verify_plan.c */
 

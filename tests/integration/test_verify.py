@@ -321,6 +321,78 @@ def test_unfinished_job(one_pair):
     assert one_pair.target.fingerprint("m") == before
 
 
+def test_lost_connection(one_pair):
+    """A connection that is lost is made again, and the range compared again."""
+    blocked = Blocked(one_pair)
+    process = one_pair.hyperfill.start("verify", *one_pair.options("--json", "--jobs", "1"))
+    blocked.wait()
+    one_pair.source.rows(
+        "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+        " WHERE l.locktype = 'advisory' AND NOT l.granted AND a.datname = current_database()"
+    )
+    blocked.release()
+    result = process.wait(check=0)
+    found = json.loads(result.stdout)
+    assert "trying again" in result.stderr
+    assert found["equal"] and found["rows_source"] == found["rows_target"] == one_pair.rows
+
+
+# ---- Shapes and times
+
+TIMES = {
+    "timestamp": ("timestamp '2024-03-01' + n * interval '10 min'", "2024-04-01 00:00:00", "5 days"),
+    "date": ("date '2024-03-01' + n % 25", "2024-04-01", "5 days"),
+    "bigint": ("n::bigint * 1000000000000 - 500000000000000", "9000000000000000000", "100000000000000"),
+    "smallint": ("(n % 5000 - 2500)::smallint", "30000", "1000"),
+}
+
+
+@pytest.mark.parametrize("shape", ["plain", "hypertable", "partitioned"])
+@pytest.mark.parametrize("type_of_time", TIMES)
+def test_shapes_and_times(servers, hyperfill, type_of_time, shape):
+    """What differs is found to the unit of the time's type, also before the first chunk and behind the last."""
+    value, until, step = TIMES[type_of_time]
+    source, target = servers["pg15"].create_database(), servers["ts17"].create_database()
+    source.execute(f"CREATE TABLE m (at {type_of_time} NOT NULL, n int); INSERT INTO m SELECT {value}, n FROM generate_series(0, 2999) AS n")
+    target.execute(f"CREATE TABLE m (n int, at {type_of_time} NOT NULL)" + (" PARTITION BY RANGE (at)" if shape == "partitioned" else ""))
+    if shape == "hypertable":
+        interval = f"interval '{step}'" if "days" in step else f"{step}::{type_of_time}"
+        target.rows(f"SELECT create_hypertable('m', 'at', chunk_time_interval => {interval})")
+    if shape == "partitioned":
+        middle = source.value("SELECT (percentile_disc(0.5) WITHIN GROUP (ORDER BY at))::text FROM m")
+        target.execute(f"CREATE TABLE m_low PARTITION OF m FOR VALUES FROM (MINVALUE) TO ('{middle}'); CREATE TABLE m_high PARTITION OF m FOR VALUES FROM ('{middle}') TO (MAXVALUE)")
+    options = ["--source", source.conninfo, "--target", target.conninfo, "--table", "m", "--until", until, "--progress", "none"]
+    options += ["--time-column", "at"] if shape == "plain" else []
+    hyperfill.run("run", *options)
+    hyperfill.run("verify", *options, check=0)
+    target.execute("DELETE FROM m WHERE n IN (0, 1499); UPDATE m SET n = -1 WHERE n = 2998; INSERT INTO m SELECT -2, min(at) FROM m")
+    found = json.loads(hyperfill.run("verify", *options, "--json", check=DATA).stdout)
+    # A date has many rows: those of a day that differ are one stretch.
+    assert sum(difference["missing"] for difference in found["differences"]) == 3
+    assert sum(difference["extra"] for difference in found["differences"]) == 2
+    assert not any(difference["more"] for difference in found["differences"])
+    hyperfill.run("verify", *options, "--repair", check=0)
+    assert source.rows("SELECT at, n FROM m ORDER BY 1, 2") == target.rows("SELECT at, n FROM m ORDER BY 1, 2")
+
+
+def test_columnstore(community, servers, hyperfill):
+    """Rows of compressed chunks are compared and repaired as any others."""
+    source = servers["pg15"].create_database()
+    source.execute("CREATE TABLE m (at timestamptz NOT NULL, device int, v float8); INSERT INTO m SELECT '2024-03-01+00'::timestamptz + n * interval '1 min', n % 7, n FROM generate_series(0, 9999) AS n")
+    community.execute("CREATE TABLE m (at timestamptz NOT NULL, device int, v float8)")
+    community.rows("SELECT create_hypertable('m', 'at', chunk_time_interval => interval '1 day')")
+    community.execute("ALTER TABLE m SET (timescaledb.compress, timescaledb.compress_segmentby = 'device')")
+    options = ["--source", source.conninfo, "--target", community.conninfo, "--table", "m", "--until", UNTIL, "--progress", "none"]
+    hyperfill.run("run", *options)
+    community.rows("SELECT compress_chunk(c, true) FROM show_chunks('m') AS c")
+    hyperfill.run("verify", *options, check=0)
+    community.execute("DELETE FROM m WHERE v IN (3000, 3005); UPDATE m SET device = 8 WHERE v = 5000")
+    found = json.loads(hyperfill.run("verify", *options, "--json", check=DATA).stdout)
+    assert sum(difference["missing"] for difference in found["differences"]) == 3
+    hyperfill.run("verify", *options, "--repair", check=0)
+    assert source.fingerprint("m") == community.fingerprint("m")
+
+
 # ---- Values
 
 
@@ -459,3 +531,85 @@ def test_types(servers, hyperfill, way):
     assert len(seen) == number, f"{number - len(seen)} were taken for equal"
     hyperfill.run("verify", *options, "--repair", check=0)
     hyperfill.run("verify", *options, check=0)
+
+
+# ---- CSV
+
+
+class FromCsv:
+    def __init__(self, servers, hyperfill, kind="ts17", *more):
+        self.hyperfill = hyperfill
+        self.target = servers[kind].create_database()
+        self.target.execute("CREATE TABLE m (time timestamptz NOT NULL, device int, value double precision, made timestamptz DEFAULT clock_timestamp())")
+        self.target.rows("SELECT create_hypertable('m', 'time', chunk_time_interval => interval '1 day')")
+        self.files = []
+        for number in range(2):
+            self.files.append(hyperfill.folder / f"m{number}.csv")
+            records = [f"2024-03-0{1 + n // 1000} 00:{n % 60:02}:00+00,{number},{n / 7}" for n in range(4000)]
+            self.files[-1].write_text("\n".join(["time,device,value", *records]) + "\n")
+        self.more = more
+
+    def options(self, *more):
+        sources = [word for file in self.files for word in ("--source", str(file))]
+        return [*sources, "--target", self.target.conninfo, "--table", "m", "--progress", "none", *self.more, *more]
+
+    def verify(self, *more, check=None):
+        result = self.hyperfill.run("verify", *self.options("--json", *more), check=check)
+        found = json.loads(result.stdout)
+        assert result.status == (0 if found["equal"] else DATA), result
+        return found
+
+
+@pytest.fixture
+def from_csv(servers, hyperfill):
+    csv = FromCsv(servers, hyperfill)
+    hyperfill.run("run", *csv.options())
+    return csv
+
+
+def test_csv_by_the_ledger(from_csv):
+    found = from_csv.verify()
+    assert found["equal"] and found["rows_source"] == found["rows_target"] == 8000
+    from_csv.target.execute("UPDATE m SET value = 1 WHERE time < '2024-03-02+00'")
+    assert from_csv.verify()["equal"], "numbers of rows are the same"
+    from_csv.target.execute("DELETE FROM m WHERE time >= '2024-03-03+00' AND time < '2024-03-04+00' AND device = 1")
+    from_csv.target.execute("INSERT INTO m SELECT * FROM m WHERE time >= '2024-03-04+00' LIMIT 3")
+    found = from_csv.verify()
+    assert [(difference["missing"], difference["extra"]) for difference in found["differences"]] == [(1000, 0), (0, 3)]
+    assert "does not see" in found["compared"]
+    assert "--aside" in from_csv.hyperfill.run("verify", *from_csv.options("--repair"), check=2).stderr
+
+
+def test_csv_that_was_not_loaded(servers, hyperfill):
+    csv = FromCsv(servers, hyperfill)
+    result = hyperfill.run("verify", *csv.options(), check=2)
+    assert "knows no job" in result.stderr
+
+
+def test_csv_aside(from_csv):
+    """All rows are seen; the copy and its files go; the table's defaults are not compared."""
+    assert from_csv.verify("--aside")["equal"]
+    from_csv.target.execute("UPDATE m SET value = -1 WHERE time = '2024-03-02 00:30:00+00' AND device = 1")
+    changed = from_csv.target.value("SELECT count(*) FROM m WHERE value = -1")
+    found = from_csv.verify("--aside")
+    assert sum(difference["missing"] for difference in found["differences"]) == changed
+    assert from_csv.target.value("SELECT count(*) FROM pg_namespace WHERE nspname ~ 'bench'") == 0
+    # Their time of making would be lost.
+    assert '"made"' in from_csv.hyperfill.run("verify", *from_csv.options("--aside", "--repair"), check=2).stderr
+    from_csv.target.execute("ALTER TABLE m DROP COLUMN made")
+    assert from_csv.verify("--aside", "--repair")["equal"]
+    assert from_csv.verify("--aside")["differences"] == []
+
+
+def test_csv_aside_with_bad_rows(servers, hyperfill):
+    """What was rejected is no more missing than what was left out for its key."""
+    csv = FromCsv(servers, hyperfill, "ts17", "--timezone", "UTC")
+    csv.target.execute("ALTER TABLE m DROP COLUMN made")
+    with open(csv.files[0], "a", encoding="utf-8") as file:
+        file.write("2024-03-02 00:30:00+00,7,many\nno time,8,1\n")
+    hyperfill.run("run", *csv.options("--on-bad-row", "reject"), check=8)
+    assert csv.verify()["equal"]
+    assert csv.verify("--aside")["equal"]
+    csv.target.execute("DELETE FROM m WHERE device = 0 AND time = '2024-03-02 00:30:00+00'")
+    assert csv.verify("--aside", "--repair")["equal"]
+    assert csv.verify("--aside")["differences"] == []

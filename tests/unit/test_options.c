@@ -242,8 +242,8 @@ static void test_verify(void **state)
     (void)state;
     assert_fine("verify", JOB, "--until", "2024-01-01", "--jobs", "3", "--delimiter", ";");
     assert_true(!options.repair && !options.afresh && !options.json && options.examples == 10);
-    assert_fine("verify", JOB, "--repair", "--afresh", "--json", "--examples", "0");
-    assert_true(options.repair && options.afresh && options.json && options.examples == 0);
+    assert_fine("verify", JOB, "--repair", "--afresh", "--json", "--examples", "0", "--aside");
+    assert_true(options.aside && options.repair && options.afresh && options.json && options.examples == 0);
     assert_refused("--repair is no option of run; it belongs to verify", "run", JOB, "--repair");
     assert_refused("--overlap is no option of verify; it belongs to plan, run, replay, bench", "verify", JOB,
                    "--overlap", "keep");
