@@ -151,14 +151,15 @@ static const char schema_text[] =
     "continuous aggregates are made again, so versions of TimescaleDB may differ and\n"
     "the source may have none. Rows of all other tables are copied, sequences moved.\n"
     "\n"
-    "What is there and equal is left alone; what differs is named, and nothing more is\n"
-    "done. However it ended, run it again: it completes. What cannot be cloned (for\n"
-    "an Apache target, or for want of a privilege) is listed as left out. Publications,\n"
-    "subscriptions, tablespaces, large objects and passwords are never cloned.\n";
+    "What is there and equal is left alone; what differs is named, and nothing more\n"
+    "is done. However it ended, run it again: it completes. What cannot be cloned\n"
+    "(for an Apache target, or for want of a privilege) is listed as left out.\n"
+    "Publications, subscriptions, tablespaces, large objects and passwords are never\n"
+    "cloned. Before the switch it can be run once more: sequences follow.\n";
 
 static const char schema_examples[] =
-    "  hyperfill schema --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
-    "      --hypertable 'metrics=time,1 day' --dry-run\n";
+    "  hyperfill schema --source 'host=old dbname=app' \\\n"
+    "      --target 'host=new dbname=ts' --hypertable 'metrics=time,1 day' --dry-run\n";
 /* clang-format on */
 
 #define UNWRITTEN(name) "hyperfill " name ": not built yet\n", "  hyperfill " name "\n"

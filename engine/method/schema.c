@@ -72,6 +72,14 @@ void schema_texts_free(char **texts, size_t count)
     free(texts);
 }
 
+int schema_find_row(const PGresult *result, const char *first)
+{
+    for (int row = 0; result != NULL && row < PQntuples(result); row++)
+        if (strcmp(PQgetvalue(result, row, 0), first) == 0)
+            return row;
+    return -1;
+}
+
 /* ---- Sides */
 
 static enum status look_at_extension(struct schema_side *side, struct error *error)
@@ -191,13 +199,7 @@ static void close_both(struct schema *schema)
     schema_texts_free(schema->partitions, schema->partition_count);
     schema_texts_free(schema->late, schema->late_count);
     schema_texts_free(schema->roles, schema->role_count);
-    for (size_t i = 0; i < schema->step_count; i++) {
-        free(schema->steps[i].kind);
-        free(schema->steps[i].name);
-        free(schema->steps[i].source_hash);
-        free(schema->steps[i].target_hash);
-    }
-    free(schema->steps);
+    schema_ledger_free(schema);
     free(schema->source_key);
     free(schema->snapshot);
     free(schema->step_table);

@@ -314,6 +314,23 @@ static void test_required(void **state)
     assert_int_equal(options.command, COMMAND_CLEAN);
 }
 
+static void test_schema(void **state)
+{
+    (void)state;
+    assert_refused("schema needs --source and --target; see hyperfill help schema", "schema");
+    assert_refused("--table is no option of schema; it belongs to plan, run, status, clean, replay, bench", "schema",
+                   "--table=t");
+    assert_fine("schema", "--source=s", "--target=d");
+    assert_false(options.roles || options.dry_run || options.schema_only);
+    assert_string_equal(options.ledger_schema, "hyperfill");
+    assert_fine("schema", "--source=s", "--target=d", "--hypertable=a=t", "--hypertable", "b=t,1 day", "--roles",
+                "--dry-run", "--schema-only", "--pg-bin", "/x");
+    assert_int_equal(options.hypertables.count, 2);
+    assert_string_equal(options.hypertables.items[1], "b=t,1 day");
+    assert_true(options.roles && options.dry_run && options.schema_only);
+    assert_string_equal(options.pg_bin, "/x");
+}
+
 static void test_help_and_version(void **state)
 {
     (void)state;
@@ -456,23 +473,15 @@ static void test_help_pages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_rejects),
-        cmocka_unit_test(test_job_values),
-        cmocka_unit_test(test_wire),
-        cmocka_unit_test(test_create_partitions),
-        cmocka_unit_test(test_spill),
-        cmocka_unit_test(test_other_values),
-        cmocka_unit_test(test_dialect),
-        cmocka_unit_test(test_dialect_refused),
-        cmocka_unit_test(test_columns_and_dialect),
-        cmocka_unit_test(test_values_refused),
-        cmocka_unit_test(test_names_refused),
-        cmocka_unit_test(test_required),
-        cmocka_unit_test(test_help_and_version),
-        cmocka_unit_test(test_secrets),
-        cmocka_unit_test(test_help_pages),
-        cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_defaults),          cmocka_unit_test(test_rejects),
+        cmocka_unit_test(test_job_values),        cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_create_partitions), cmocka_unit_test(test_spill),
+        cmocka_unit_test(test_other_values),      cmocka_unit_test(test_dialect),
+        cmocka_unit_test(test_dialect_refused),   cmocka_unit_test(test_columns_and_dialect),
+        cmocka_unit_test(test_values_refused),    cmocka_unit_test(test_names_refused),
+        cmocka_unit_test(test_required),          cmocka_unit_test(test_schema),
+        cmocka_unit_test(test_help_and_version),  cmocka_unit_test(test_secrets),
+        cmocka_unit_test(test_help_pages),        cmocka_unit_test(test_bench),
     };
 
     alarm(240);
