@@ -336,6 +336,9 @@ static enum status make_all(struct schema *schema, struct error *error)
 
     if (status == STATUS_OK)
         status = schema_make_hypertables(schema, error);
+    /* Making a table has made it forget the rows of one that was there before. */
+    if (status == STATUS_OK)
+        status = schema_ledger_read(schema, error);
     if (status == STATUS_OK && !schema->request->schema_only)
         status = schema_copy_rows(schema, error);
     /* Indexes may take long: the source is not to keep old rows for them. */

@@ -290,7 +290,7 @@ static void mark_sections(struct schema_dump *dump)
 
     for (size_t i = 0; i < dump->count; i++) {
         after = after || is_any(dump->entries[i].type, late);
-        dump->entries[i].after_rows = after;
+        dump->entries[i].after_rows = after || strcmp(dump->entries[i].type, "ACL") == 0;
     }
 }
 
