@@ -317,11 +317,11 @@ def test_partitions_become_a_hypertable(servers, hyperfill):
         """
     )
     arguments = ("--source", source.conninfo, "--target", target.conninfo)
-    clone = ("schema", *arguments, "--hypertable", "m=t,2 days", "--pg-bin", pg_bin("pg15", "ts17"))
+    clone = ("schema", *arguments, "--hypertable", "m=t,1 month", "--pg-bin", pg_bin("pg15", "ts17"))
     hyperfill.run(*clone)
     assert target.rows("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'S')") == [("m",)]
     assert target.rows("SELECT indexname FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1") == [("m_pkey",), ("m_v",)]
-    assert target.rows("SELECT hypertable_name, time_interval::text FROM timescaledb_information.dimensions") == [("m", "2 days")]
+    assert target.rows("SELECT hypertable_name, time_interval::text FROM timescaledb_information.dimensions") == [("m", "30 days")]
     assert target.value("SELECT obj_description('m'::regclass)") == "parts"
     assert hyperfill.run(*clone).stdout.startswith("nothing to do")
     hyperfill.run("run", *arguments, "--table", "m", "--until", "2025-01-01 00:00:00+00")
