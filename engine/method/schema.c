@@ -112,9 +112,7 @@ static enum status side_open(struct schema_side *side, const struct pg_address *
 {
     enum status status = pg_create(address, settings, stop, &side->pg, error);
 
-    if (status == STATUS_OK)
-        status = pg_connect(side->pg, error);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK || (status = pg_connect(side->pg, error)) != STATUS_OK)
         return status;
     side->major = PQserverVersion(pg_conn(side->pg)) / 10000;
     return look_at_extension(side, error);

@@ -318,8 +318,6 @@ static void test_schema(void **state)
 {
     (void)state;
     assert_refused("schema needs --source and --target; see hyperfill help schema", "schema");
-    assert_refused("--table is no option of schema; it belongs to plan, run, status, clean, replay, bench", "schema",
-                   "--table=t");
     assert_fine("schema", "--source=s", "--target=d");
     assert_false(options.roles || options.dry_run || options.schema_only);
     assert_string_equal(options.ledger_schema, "hyperfill");
