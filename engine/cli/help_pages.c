@@ -243,8 +243,9 @@ static const char schema_text[] =
     "\n"
     "What is there and equal is left alone; what differs is named, and nothing more\n"
     "is done. However it ended, run it again: it completes. What cannot be cloned\n"
-    "(for an Apache target, or for want of a privilege) is listed as left out. Never\n"
-    "cloned are publications, subscriptions, tablespaces, large objects, passwords.\n";
+    "(for an Apache target, or for want of a privilege) is listed as left out.\n"
+    "Publications, subscriptions, tablespaces, large objects and passwords are never\n"
+    "cloned. Before the switch it can be run once more: sequences follow.\n";
 
 static const char schema_examples[] =
     "  hyperfill schema --source 'host=old dbname=app' \\\n"

@@ -226,9 +226,9 @@ const struct option_entry option_table[] = {
     {"output-dir", "DIR", BENCH, 0, GROUP_OUTPUT, OPTION_TEXT, AT(output_dir),
      .help = "write bench.csv there, and bench.svg if gnuplot is installed"},
 
-    {"hypertable", "TABLE=COLUMN[,INTERVAL]", SCHEMA, 0, GROUP_METHOD, OPTION_LIST, AT(hypertables),
-     .help = "a plain or partitioned table of the source that becomes a hypertable, cut by this column into chunks of "
-             "this interval; may be given again"},
+    {"hypertable", "SPEC", SCHEMA, 0, GROUP_METHOD, OPTION_LIST, AT(hypertables),
+     .help = "TABLE=COLUMN or TABLE=COLUMN,INTERVAL: a plain or partitioned table of the source that becomes a "
+             "hypertable, cut by this column into chunks of this interval; may be given again"},
     {"schema-only", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(schema_only),
      .help = "copy no rows of relational tables, and leave sequences where they are"},
     {"roles", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(roles),

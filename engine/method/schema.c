@@ -72,6 +72,14 @@ void schema_texts_free(char **texts, size_t count)
     free(texts);
 }
 
+int schema_find_row(const PGresult *result, const char *first)
+{
+    for (int row = 0; result != NULL && row < PQntuples(result); row++)
+        if (strcmp(PQgetvalue(result, row, 0), first) == 0)
+            return row;
+    return -1;
+}
+
 /* ---- Sides */
 
 static enum status look_at_extension(struct schema_side *side, struct error *error)
@@ -104,9 +112,7 @@ static enum status side_open(struct schema_side *side, const struct pg_address *
 {
     enum status status = pg_create(address, settings, stop, &side->pg, error);
 
-    if (status == STATUS_OK)
-        status = pg_connect(side->pg, error);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK || (status = pg_connect(side->pg, error)) != STATUS_OK)
         return status;
     side->major = PQserverVersion(pg_conn(side->pg)) / 10000;
     return look_at_extension(side, error);
@@ -191,13 +197,7 @@ static void close_both(struct schema *schema)
     schema_texts_free(schema->partitions, schema->partition_count);
     schema_texts_free(schema->late, schema->late_count);
     schema_texts_free(schema->roles, schema->role_count);
-    for (size_t i = 0; i < schema->step_count; i++) {
-        free(schema->steps[i].kind);
-        free(schema->steps[i].name);
-        free(schema->steps[i].source_hash);
-        free(schema->steps[i].target_hash);
-    }
-    free(schema->steps);
+    schema_ledger_free(schema);
     free(schema->source_key);
     free(schema->snapshot);
     free(schema->step_table);
@@ -334,6 +334,9 @@ static enum status make_all(struct schema *schema, struct error *error)
 
     if (status == STATUS_OK)
         status = schema_make_hypertables(schema, error);
+    /* Making a table has made it forget the rows of one that was there before. */
+    if (status == STATUS_OK)
+        status = schema_ledger_read(schema, error);
     if (status == STATUS_OK && !schema->request->schema_only)
         status = schema_copy_rows(schema, error);
     /* Indexes may take long: the source is not to keep old rows for them. */

@@ -63,15 +63,6 @@ enum status schema_find_late(struct schema *schema, struct error *error)
     return status;
 }
 
-/* The row of the other side with the same first field; -1: none. */
-static int find_row(const PGresult *result, const char *sql)
-{
-    for (int row = 0; result != NULL && row < PQntuples(result); row++)
-        if (strcmp(PQgetvalue(result, row, 0), sql) == 0)
-            return row;
-    return -1;
-}
-
 /* Of the target only where there is something to compare. */
 static enum status ask_both(const struct schema *schema, const char *query, PGresult **ours, PGresult **theirs,
                             struct error *error)
@@ -90,7 +81,7 @@ static enum status set_columnstore(struct schema *schema, const PGresult *ours, 
                                    bool aggregates, struct error *error)
 {
     const char *sql = PQgetvalue(ours, row, 0), *settings = PQgetvalue(ours, row, PQfnumber(ours, "settings"));
-    int there = find_row(theirs, sql);
+    int there = schema_find_row(theirs, sql);
     struct sql statement = {0}, name = {0};
     enum status status;
 
@@ -196,7 +187,7 @@ static enum status make_indexes(struct schema *schema, const PGresult *ours, int
     for (int i = 0; status == STATUS_OK && i < PQntuples(wanted); i++) {
         struct sql statement = {0}, name = {0};
 
-        if (find_row(found, PQgetvalue(wanted, i, 0)) < 0) {
+        if (schema_find_row(found, PQgetvalue(wanted, i, 0)) < 0) {
             sql_add(&name, "index of %s%s", PQgetvalue(ours, row, 0), PQgetvalue(wanted, i, 0));
             sql_add(&statement, "CREATE %sINDEX ON %s%s", PQgetvalue(wanted, i, 1)[0] == 't' ? "UNIQUE " : "",
                     PQgetvalue(ours, row, 0), PQgetvalue(wanted, i, 0));
@@ -215,7 +206,7 @@ static enum status make_indexes(struct schema *schema, const PGresult *ours, int
 static enum status make_aggregate(struct schema *schema, const PGresult *ours, int row, const PGresult *theirs,
                                   struct error *error)
 {
-    int there = find_row(theirs, PQgetvalue(ours, row, 0));
+    int there = schema_find_row(theirs, PQgetvalue(ours, row, 0));
     char *statements = aggregate_statements(schema, ours, row);
     struct sql name = {0};
     enum status status = STATUS_OK;

@@ -5,79 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/method/schema_token.h"
 #include "engine/pg/pg.h"
 
 #define HEAD "--\n-- Name: "
 #define TAIL "--\n-- PostgreSQL database dump complete"
-
-/* ---- Tokens: the rules of psql's scanner, as far as pg_dump's output goes */
-
-static bool is_word(char letter)
-{
-    return isalnum((unsigned char)letter) || letter == '_' || letter == '$' || (letter & 0x80) != 0;
-}
-
-/* Behind the closing quote; a doubled one is none, nor one behind a backslash in E''. */
-static const char *skip_quoted(const char *at, bool escapes)
-{
-    char quote = *at++;
-
-    for (; *at != '\0'; at++) {
-        if (escapes && *at == '\\' && at[1] != '\0')
-            at++;
-        else if (*at == quote && at[1] == quote)
-            at++;
-        else if (*at == quote)
-            return at + 1;
-    }
-    return at;
-}
-
-/* $tag$ … $tag$; NULL if this is no such thing. */
-static const char *skip_dollar(const char *at)
-{
-    size_t size = 1;
-    char *tag;
-    const char *end;
-
-    while (is_word(at[size]) && at[size] != '$')
-        size++;
-    if (at[size] != '$' || isdigit((unsigned char)at[1]))
-        return NULL;
-    tag = strndup(at, size + 1);
-    end = tag != NULL ? strstr(at + size + 1, tag) : NULL;
-    free(tag);
-    return end != NULL ? end + size + 1 : at + strlen(at);
-}
-
-/* Behind the token that begins here; a word, a literal, a comment, or one letter. */
-static const char *skip_token(const char *at)
-{
-    const char *end;
-
-    if ((*at == 'E' || *at == 'e') && at[1] == '\'')
-        return skip_quoted(at + 1, true);
-    if (*at == '\'' || *at == '"')
-        return skip_quoted(at, false);
-    if (*at == '-' && at[1] == '-')
-        return at + strcspn(at, "\n");
-    if (*at == '$' && (end = skip_dollar(at)) != NULL)
-        return end;
-    if (is_word(*at)) {
-        while (is_word(*at))
-            at++;
-        return at;
-    }
-    return at + 1;
-}
-
-/* Behind the line that begins here: it ends where no token goes on. */
-static const char *skip_line(const char *at)
-{
-    while (*at != '\0' && *at != '\n')
-        at = skip_token(at);
-    return *at == '\n' ? at + 1 : at;
-}
 
 static bool begins(const char *text, const char *with)
 {
@@ -155,10 +87,10 @@ static bool index_is_of(const char *sql, const struct schema_names *names)
     bool found;
 
     while (*at != '\0' && !(begins(at, "ON ") && at > sql && at[-1] == ' '))
-        at = skip_token(at);
+        at = schema_skip_token(at);
     at += begins(at, "ON ONLY ") ? 8 : begins(at, "ON ") ? 3 : 0;
     while (*at != '\0' && count < 2) {
-        const char *end = skip_token(at);
+        const char *end = schema_skip_token(at);
         struct sql plain = {0};
 
         if (*at == '"') {
@@ -216,7 +148,7 @@ static bool is_owner(const char *line, const char *end)
     if (!begins(line, "ALTER "))
         return false;
     while (at < end && !begins(at, "OWNER TO "))
-        at = skip_token(at);
+        at = schema_skip_token(at);
     return at < end;
 }
 
@@ -236,7 +168,7 @@ static void add_for_hypertable(struct sql *sql, const char *line, const char *en
         return;
     }
     while (is_index && only < end && !begins(only, "ON ONLY "))
-        only = skip_token(only);
+        only = schema_skip_token(only);
     if (is_index && only < end)
         sql_add(sql, "%.*sON %.*s", (int)(only - line), line, (int)(end - only - 8), only + 8);
     else if (begins(line, "PARTITION BY ")) {
@@ -258,7 +190,7 @@ static void read_statements(struct schema_entry *entry, const char *at, const ch
     hypertable = is_index ? index_is_of(at, names) : is_of(entry, names);
     sql_add(&sql, "%s", "");
     while (at < end) {
-        const char *next = skip_line(at);
+        const char *next = schema_skip_line(at);
 
         if (is_owner(at, next)) {
             free(entry->owner_sql);
@@ -358,7 +290,7 @@ static void mark_sections(struct schema_dump *dump)
 
     for (size_t i = 0; i < dump->count; i++) {
         after = after || is_any(dump->entries[i].type, late);
-        dump->entries[i].after_rows = after;
+        dump->entries[i].after_rows = after || strcmp(dump->entries[i].type, "ACL") == 0;
     }
 }
 
@@ -372,12 +304,12 @@ void schema_dump_parse(const char *text, const struct schema_names *names, struc
         const char *body, *end;
 
         if (!begins(at, HEAD) || !read_head(at + 3, &entry)) {
-            at = skip_line(at);
+            at = schema_skip_line(at);
             continue;
         }
-        body = skip_line(skip_line(skip_line(at)));
+        body = schema_skip_line(schema_skip_line(schema_skip_line(at)));
         for (end = body; *end != '\0' && !begins(end, HEAD) && !begins(end, TAIL);)
-            end = skip_line(end);
+            end = schema_skip_line(end);
         read_statements(&entry, body, end, names);
         if (is_foreign(&entry)) {
             entry_reset(&entry);

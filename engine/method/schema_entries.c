@@ -193,23 +193,48 @@ static bool is_grant(const struct schema_entry *entry)
 }
 
 /* One by one, since one role may be there and the other not; all by us, whoever has granted it in the source. */
-static enum status make_grants(struct schema *schema, const struct schema_entry *entry, struct error *error)
+static enum status make_grants(struct schema *schema, const struct schema_entry *entry, const char *name,
+                               struct error *error)
 {
     enum status status = STATUS_OK;
 
     for (const char *line = entry->sql; *line != '\0' && status == STATUS_OK;) {
         const char *end = strchrnul(line, '\n');
-        struct sql grant = {0};
+        struct sql grant = {0}, step = {0};
 
         sql_add(&grant, "%.*s", (int)(end - line), line);
-        if (schema_ledger_find(schema, "grant", grant.text) != NULL)
+        sql_add(&step, "%s: %s", name, grant.text);
+        if (schema_ledger_find(schema, "grant", step.text) != NULL)
             schema->result->equal++;
         else if (grant.size > 0 && strstr(grant.text, " SESSION AUTHORIZATION") == NULL)
-            status = schema_do(schema, "grant", grant.text, grant.text, grant.text, true, error);
+            status = schema_do(schema, "grant", step.text, grant.text, grant.text, true, error);
         sql_reset(&grant);
+        sql_reset(&step);
         line = end + (*end == '\n');
     }
     return status;
+}
+
+/* What was made before had rows and grants, if it was: the new one has none. */
+static void add_forgetting(struct sql *sql, const struct schema *schema, const struct schema_entry *entry,
+                           const char *name)
+{
+    sql_add(sql, ";\nDELETE FROM %s WHERE source = ", schema->step_table);
+    sql_add_literal(sql, schema->source_key);
+    sql_add(sql, " AND ((kind = 'rows' AND name = ");
+    sql_add_literal(sql, name);
+    sql_add(sql, ") OR (kind = 'grant'");
+    for (int i = 0; i < 3; i++) {
+        const char *kinds[] = {"TABLE", "COLUMN", entry->type};
+        struct sql text = {0};
+
+        sql_add(&text, "ACL %s.%s %s%s", entry->schema, kinds[i], entry->name, i == 1 ? "." : ":");
+        sql_add(sql, i == 0 ? " AND (pg_catalog.starts_with(name, " : " OR pg_catalog.starts_with(name, ");
+        sql_add_literal(sql, text.text);
+        sql_add(sql, ")");
+        sql_reset(&text);
+    }
+    sql_add(sql, ")))");
 }
 
 static enum status make(struct schema *schema, const struct schema_entry *entry, const char *name, struct error *error)
@@ -225,8 +250,10 @@ static enum status make(struct schema *schema, const struct schema_entry *entry,
     if (entry->sql[0] == '\0')
         return STATUS_OK;
     if (is_grant(entry))
-        return make_grants(schema, entry, error);
+        return make_grants(schema, entry, name, error);
     sql_add(&sql, "%s%s%s", entry->sql, owner != NULL ? "\n" : "", owner != NULL ? owner : "");
+    if (!schema->request->dry_run && !entry->after_rows)
+        add_forgetting(&sql, schema, entry, name);
     status = schema_do(schema, "object", name, sql.text, entry->sql, is_optional(entry), error);
     sql_reset(&sql);
     if (status == STATUS_DATA && strcmp(error->sqlstate, "23503") == 0)

@@ -13,7 +13,7 @@ static const char dimensions_query[] =
     " v.dimension_type = 'Space' AS is_space, CASE WHEN v.time_interval IS NOT NULL"
     " THEN 'INTERVAL ' || pg_catalog.quote_literal(v.time_interval::text) ELSE v.integer_interval::text END AS "
     "interval,"
-    " v.num_partitions AS slices, v.column_type::oid::regtype::text AS type,"
+    " v.num_partitions AS slices,"
     " CASE WHEN d.partitioning_func IS NOT NULL AND d.partitioning_func_schema NOT LIKE '\\_timescaledb\\_%'"
     " THEN pg_catalog.quote_literal(pg_catalog.format('%I.%I', d.partitioning_func_schema, d.partitioning_func)) END"
     " AS function, CASE WHEN d.integer_now_func <> '' THEN"
@@ -54,7 +54,6 @@ static void add_dimension(struct schema_hypertable **tables, size_t *count, cons
         .column = schema_field(result, row, "column"),
         .is_space = PQgetvalue(result, row, PQfnumber(result, "is_space"))[0] == 't',
         .interval = schema_field(result, row, "interval"),
-        .type = schema_field(result, row, "type"),
         .slices = schema_field(result, row, "slices"),
         .function = schema_field(result, row, "function"),
         .now = schema_field(result, row, "now"),
@@ -67,7 +66,6 @@ static void hypertables_free(struct schema_hypertable *tables, size_t count)
         for (size_t k = 0; k < tables[i].dimension_count; k++) {
             free(tables[i].dimensions[k].column);
             free(tables[i].dimensions[k].interval);
-            free(tables[i].dimensions[k].type);
             free(tables[i].dimensions[k].slices);
             free(tables[i].dimensions[k].function);
             free(tables[i].dimensions[k].now);

@@ -52,7 +52,7 @@ static int compare_steps(const void *a, const void *b)
     return order != 0 ? order : strcmp(left->name, right->name);
 }
 
-static void steps_free(struct schema *schema)
+void schema_ledger_free(struct schema *schema)
 {
     for (size_t i = 0; i < schema->step_count; i++) {
         free(schema->steps[i].kind);
@@ -72,7 +72,7 @@ enum status schema_ledger_read(struct schema *schema, struct error *error)
     PGresult *result = NULL;
     enum status status;
 
-    steps_free(schema);
+    schema_ledger_free(schema);
     sql_add(&query, "SELECT 1 WHERE pg_catalog.to_regclass(%s) IS NOT NULL", table);
     status = pg_value(schema->target.pg, query.text, &found, error);
     if (status == STATUS_OK && found != NULL)

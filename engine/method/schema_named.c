@@ -150,7 +150,13 @@ static enum status read_interval(const struct schema *schema, const struct words
     if (words->interval == NULL)
         return STATUS_OK;
     literal = pg_literal(words->interval);
-    sql_add(&query, "SELECT 'INTERVAL ' || pg_catalog.quote_literal(%s::interval::text)", literal);
+    /* A month has 30 days there, and 36 hours are a day and a half. */
+    sql_add(&query,
+            "SELECT 'INTERVAL ' || pg_catalog.quote_literal(pg_catalog.justify_hours(pg_catalog.make_interval(days =>"
+            " ((extract(year FROM i) * 12 + extract(month FROM i)) * 30 + extract(day FROM i))::int, hours =>"
+            " extract(hour FROM i)::int, mins => extract(minute FROM i)::int, secs => extract(second FROM i)::float8)))"
+            " FROM (SELECT %s::interval) given(i)",
+            literal);
     status = pg_value(schema->target.pg, query.text, interval, error);
     if (status == STATUS_DATA)
         status = error->status = STATUS_USAGE;

@@ -61,14 +61,6 @@ static const char policies_query[] =
                                                                                                                         " LATERAL (SELECT 'INTERVAL ' || pg_catalog.quote_literal(j.schedule_interval) AS schedule) s"
                                                                                                                         " WHERE r.name IS NOT NULL OR j.proc_schema NOT LIKE '\\_timescaledb\\_%' ORDER BY j.job_id";
 
-static int find_row(const PGresult *result, const char *what)
-{
-    for (int row = 0; result != NULL && row < PQntuples(result); row++)
-        if (strcmp(PQgetvalue(result, row, 0), what) == 0)
-            return row;
-    return -1;
-}
-
 /*
  * The functions are the extension's, in whatever schema it is: they are called with that in the path. What they set by
  * themselves is then set as in the source, in the new job's configuration as well.
@@ -97,7 +89,7 @@ static enum status make_policy(struct schema *schema, const PGresult *ours, int 
                                struct error *error)
 {
     const char *what = PQgetvalue(ours, row, 0);
-    int there = find_row(theirs, what), compared = PQfnumber(ours, "compared");
+    int there = schema_find_row(theirs, what), compared = PQfnumber(ours, "compared");
     char *statements;
     enum status status;
 

@@ -5,7 +5,6 @@
 #include "engine/method/schema_dump.h"
 #include "engine/method/schema_tool.h"
 
-/* What is put before the names of the extension's functions. */
 struct schema_side {
     struct pg *pg;
     int major;         /* of the server */
@@ -26,9 +25,7 @@ struct schema_dimension {
 
 struct schema_hypertable {
     char *schema, *name;
-    char *sql;  /* quoted and qualified */
-    bool named; /* by --hypertable: the source's is no hypertable */
-    bool partitioned;
+    char *sql; /* quoted and qualified */
     struct schema_dimension *dimensions;
     size_t dimension_count;
 };
@@ -76,10 +73,14 @@ void *schema_grown(void *array, size_t count, size_t size);
 /* A field of a result as a new string; NULL if it is NULL. */
 char *schema_field(const PGresult *result, int row, const char *column);
 
+/* The row with this first field; -1: none, or no result. */
+int schema_find_row(const PGresult *result, const char *first);
+
 /* ---- schema_ledger.c */
 
 MUST_CHECK enum status schema_ledger_prepare(struct schema *schema, struct error *error);
 MUST_CHECK enum status schema_ledger_read(struct schema *schema, struct error *error);
+void schema_ledger_free(struct schema *schema);
 const struct schema_step *schema_ledger_find(const struct schema *schema, const char *kind, const char *name);
 
 /* Adds the statement that records a step; `rows` -1: not of rows. */

@@ -18,7 +18,7 @@
 
 /* One table of the source. */
 struct relation {
-    char *sql, *columns;
+    char *sql, *columns, *name; /* the name is that of its entry in a dump */
 };
 
 /*
@@ -37,7 +37,8 @@ static enum status find_tables(const struct schema *schema, PGresult **tables, s
         " WHERE contype = 'f' AND conrelid <> confrelid), level(oid, depth) AS (SELECT conrelid, 1 FROM reference"
         " UNION SELECT r.conrelid, l.depth + 1 FROM level l JOIN reference r ON r.confrelid = l.oid"
         " WHERE l.depth < 50) "
-        "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS sql, c.relname AS name, pg_catalog.string_agg("
+        "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS sql, 'TABLE ' || n.nspname || '.' || c.relname "
+        "AS name, pg_catalog.string_agg("
         "pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns"
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
@@ -142,7 +143,7 @@ static enum status copy_table(struct schema *schema, const struct relation *tabl
     sql_reset(&query);
     free(any);
     if (status == STATUS_OK) {
-        schema_ledger_add(&query, schema, "rows", table->sql, table->columns, *rows);
+        schema_ledger_add(&query, schema, "rows", table->name, table->columns, *rows);
         sql_add(&query, "; COMMIT");
         status = pg_run(schema->target.pg, query.text, NULL, error);
         sql_reset(&query);
@@ -158,10 +159,10 @@ enum status schema_copy_rows(struct schema *schema, struct error *error)
     enum status status = find_tables(schema, &tables, error);
 
     for (int row = 0; status == STATUS_OK && row < PQntuples(tables); row++) {
-        struct relation table = {PQgetvalue(tables, row, 0), PQgetvalue(tables, row, 2)};
+        struct relation table = {PQgetvalue(tables, row, 0), PQgetvalue(tables, row, 2), PQgetvalue(tables, row, 1)};
         int64_t rows;
 
-        if (schema_ledger_find(schema, "rows", table.sql) != NULL) {
+        if (schema_ledger_find(schema, "rows", table.name) != NULL) {
             schema->result->equal++;
             continue;
         }

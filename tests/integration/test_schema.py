@@ -248,12 +248,15 @@ def test_killed_then_again(pair, chance):
 def test_completes_what_is_missing(pair):
     pair.clone()
     pair.target.execute('DROP INDEX "Partial"; DROP VIEW by_key; ALTER TABLE readings DROP CONSTRAINT readings_device_fkey; DROP TRIGGER touch ON readings')
+    # A table that is made again gets its rows and grants again.
+    pair.target.execute("DROP TABLE cache")
+    pair.target.execute("DROP TABLE readings CASCADE")
     pair.clone()
     pair.assert_cloned()
 
 
 def test_what_is_equal_without_a_ledger(pair):
-    """As a script of the dry run leaves it, with rows that somebody has copied."""
+    """As somebody's script leaves it, with the rows that it has copied."""
     pair.clone()
     pair.target.execute("DROP SCHEMA hyperfill CASCADE")
     # Of a server of another version it cannot be seen that a view is the same.
@@ -314,11 +317,11 @@ def test_partitions_become_a_hypertable(servers, hyperfill):
         """
     )
     arguments = ("--source", source.conninfo, "--target", target.conninfo)
-    clone = ("schema", *arguments, "--hypertable", "m=t,2 days", "--pg-bin", pg_bin("pg15", "ts17"))
+    clone = ("schema", *arguments, "--hypertable", "m=t,1 month", "--pg-bin", pg_bin("pg15", "ts17"))
     hyperfill.run(*clone)
     assert target.rows("SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'S')") == [("m",)]
     assert target.rows("SELECT indexname FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1") == [("m_pkey",), ("m_v",)]
-    assert target.rows("SELECT hypertable_name, time_interval::text FROM timescaledb_information.dimensions") == [("m", "2 days")]
+    assert target.rows("SELECT hypertable_name, time_interval::text FROM timescaledb_information.dimensions") == [("m", "30 days")]
     assert target.value("SELECT obj_description('m'::regclass)") == "parts"
     assert hyperfill.run(*clone).stdout.startswith("nothing to do")
     hyperfill.run("run", *arguments, "--table", "m", "--until", "2025-01-01 00:00:00+00")
@@ -358,7 +361,7 @@ def test_owners_without_superuser(servers, hyperfill):
         )  # fmt: skip
         result = hyperfill.run(*clone)
         assert f"the owner {stranger}" in result.stderr and f"the owner {owner}" not in result.stderr, result
-        assert f"left out: GRANT SELECT ON TABLE public.a TO {stranger};" in result.stderr, result
+        assert f"GRANT SELECT ON TABLE public.a TO {stranger};" in result.stderr, result
         assert target.value("SELECT has_table_privilege('pg_monitor', 'a', 'SELECT')")
         owners = dict(target.rows("SELECT relname::text, relowner::regrole::text FROM pg_class WHERE relname IN ('a', 'av', 'b')"))
         assert owners == {"a": owner, "av": owner, "b": me}

@@ -328,6 +328,21 @@ static void test_required(void **state)
     assert_int_equal(options.command, COMMAND_CLEAN);
 }
 
+static void test_schema(void **state)
+{
+    (void)state;
+    assert_refused("schema needs --source and --target; see hyperfill help schema", "schema");
+    assert_fine("schema", "--source=s", "--target=d");
+    assert_false(options.roles || options.dry_run || options.schema_only);
+    assert_string_equal(options.ledger_schema, "hyperfill");
+    assert_fine("schema", "--source=s", "--target=d", "--hypertable=a=t", "--hypertable", "b=t,1 day", "--roles",
+                "--dry-run", "--schema-only", "--pg-bin", "/x");
+    assert_int_equal(options.hypertables.count, 2);
+    assert_string_equal(options.hypertables.items[1], "b=t,1 day");
+    assert_true(options.roles && options.dry_run && options.schema_only);
+    assert_string_equal(options.pg_bin, "/x");
+}
+
 static void test_help_and_version(void **state)
 {
     (void)state;
@@ -565,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_values_refused),
         cmocka_unit_test(test_names_refused),
         cmocka_unit_test(test_migrate),
+        cmocka_unit_test(test_schema),
         cmocka_unit_test(test_required),
         cmocka_unit_test(test_help_and_version),
         cmocka_unit_test(test_secrets),

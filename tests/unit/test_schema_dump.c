@@ -36,18 +36,18 @@ static void test_entries(void **state)
 {
     static const char text[] =
         "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc\n\nSET row_security = off;\n\n" HEAD(
-            "s", "SCHEMA",
-            "-", "app") "CREATE SCHEMA s;\n\n\nALTER SCHEMA s OWNER TO app;\n\nSET default_tablespace = '';\n\n"
-                        "SET default_table_access_method = heap;\n\n" HEAD(
-                            "a; Type: b", "TABLE", "s",
-                            "The Owner") "CREATE TABLE s.\"a; Type: b\" (\n    t text DEFAULT ';\n--\n-- Name: x; "
-                                         "Type: TABLE; Schema: y; Owner: "
-                                         "z\n--\n'\n);\n\n\nALTER TABLE s.\"a; Type: b\" OWNER TO \"The "
-                                         "Owner\";\n\n" HEAD(
-                                             "i", "INDEX", "s", "app") "CREATE INDEX i ON s.a USING btree "
-                                                                       "(t);\n\n\n" HEAD("v", "VIEW", "s",
-                                                                                         "app") "CREATE VIEW s.v AS\n "
-                                                                                                "SELECT 1;\n\n\n" TAIL;
+            "s", "SCHEMA", "-",
+            "app") "CREATE SCHEMA s;\n\n\nALTER SCHEMA s OWNER TO app;\n\nSET default_tablespace = '';\n\n"
+                   "SET default_table_access_method = heap;\n\n" HEAD(
+                       "a; Type: b", "TABLE", "s",
+                       "The Owner") "CREATE TABLE s.\"a; Type: b\" (\n    t text DEFAULT ';\n--\n-- Name: x; "
+                                    "Type: TABLE; Schema: y; Owner: "
+                                    "z\n--\n'\n);\n\n\nALTER TABLE s.\"a; Type: b\" OWNER TO \"The "
+                                    "Owner\";\n\n" HEAD("i", "INDEX", "s",
+                                                        "app") "CREATE INDEX i ON s.a USING btree "
+                                                               "(t);\n\n\n" HEAD("v", "VIEW", "s",
+                                                                                 "app") "CREATE VIEW s.v AS\n "
+                                                                                        "SELECT 1;\n\n\n" TAIL;
     struct schema_dump dump;
 
     (void)state;
