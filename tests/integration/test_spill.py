@@ -162,7 +162,8 @@ def test_transaction_is_repeated(spilling, proxy):
     # Lines are cut while COPY runs and while its end is awaited: the same piece is read from the disk again.
     line = proxy(spilling.target.server)
     target = line.conninfo(spilling.target)
-    line.cut_after(3_000_000, times=10)
+    # Not before rows flow: who cannot reach a server in the beginning has to say so.
+    line.cut_after(3_000_000, times=10, bytes_min=200_000)
     process = spilling.start(target=target)
     wait_until(lambda: spilling.backfill.progress() > 0 or not process.running, what="the first rows")
     line.cut_all()

@@ -106,7 +106,7 @@ def test_same_table(target, density, chance):
     """However many records are not convertible, and wherever they stand."""
     share = DENSITIES[density]
     numbers = range(12_000)
-    lucky = chance.choice(numbers) if share is None else -1
+    lucky = -1 if share == 0 else chance.choice(numbers)
     rare = [chance.sample(RARE_NAMES, chance.randrange(1, 3)) if n == lucky or (share or 0) > chance.random() else () for n in numbers]
     text = target.write("".join(record(chance, n, rare[n]) for n in numbers))
     file = target.hyperfill.folder / "plain.csv"

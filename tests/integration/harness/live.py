@@ -20,7 +20,7 @@ class LiveWriter:
 
     FIRST_TAG = 1_000_000
 
-    def __init__(self, database, span, pause=0.01):
+    def __init__(self, database, span, pause=0.02):
         self.database = database
         self.span, self.pause = span, pause
         self.count, self.slowest, self._error = 0, 0.0, None
