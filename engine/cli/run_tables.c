@@ -316,6 +316,15 @@ static void plan_reset(struct plan_of_all *plan)
     free(plan->tasks);
 }
 
+/* Any one that is loaded: they share what sessions need. */
+static struct table_run *first_loading(struct set_run *set)
+{
+    for (int32_t i = 0; i < set->tables.count; i++)
+        if (set->tables.items[i].loading)
+            return &set->tables.items[i];
+    return NULL;
+}
+
 static enum status plan_make(struct set_run *set, struct plan_of_all *plan, struct error *error)
 {
     int32_t count = set->tables.count;
@@ -333,24 +342,17 @@ static enum status plan_make(struct set_run *set, struct plan_of_all *plan, stru
     }
     for (int32_t i = 0; i < count; i++) {
         struct table_run *table = &set->tables.items[i];
+        struct table_run *own = table->loading ? table : first_loading(set);
 
-        plan->writers.targets[i] = &table->run.append;
-        plan->readers.sources[i] = &table->run.job.postgres;
+        /* Sessions are opened with the first of them. */
+        plan->writers.targets[i] = &own->run.append;
+        plan->readers.sources[i] = &own->run.job.postgres;
         if (table->loading)
             rows[i] = (struct task_row){table->run.job.tasks, table->run.job.task_count};
     }
     status = tasks_interleave(rows, count, width, &plan->tasks, &plan->task_count, error);
     free(rows);
     return status;
-}
-
-/* Any one that is loaded: they share what sessions need. */
-static struct table_run *first_loading(struct set_run *set)
-{
-    for (int32_t i = 0; i < set->tables.count; i++)
-        if (set->tables.items[i].loading)
-            return &set->tables.items[i];
-    return NULL;
 }
 
 static enum status run_pipeline(struct set_run *set, struct error *error)
