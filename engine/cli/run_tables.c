@@ -253,22 +253,27 @@ static enum status part_of(struct set_run *set, struct table_run *table, struct 
     const struct job *job = &table->run.job;
     enum status status;
 
-    *borrowed = !table->planned;
+    *borrowed = !table->planned || (job->finished && old != NULL && old->state.end == CHECKPOINT_COMPLETE &&
+                                    old->state.rejects_open == table->run.rejects.open);
     *part = (struct checkpoint_part){.name = table->part, .starts = true};
     if (*borrowed && old != NULL)
         part->state = old->state;
     else if (*borrowed)
         part->state = (struct checkpoint_state){.ranges_planned = -1, .rows_planned = -1, .bytes_planned = -1};
-    if (*borrowed)
+    if (*borrowed) {
+        part->starts = !table->planned;
         return STATUS_OK;
+    }
     status = run_state(&table->run, &part->state, error);
     part->state.ranges_planned = job->finished ? (int64_t)job->row_count : job->ranges_total;
     part->state.rows_planned = job->finished ? job->rows_before : job->rows_total;
     part->state.bytes_planned = job->finished ? job->bytes_before : job->bytes_total;
     /* Nothing is begun for one that is complete. */
     part->starts = !job->finished;
-    if (job->finished)
+    if (job->finished) {
+        part->state.runs += part->state.runs == 0;
         part->state.end = CHECKPOINT_COMPLETE;
+    }
     return status;
 }
 

@@ -51,6 +51,8 @@ static enum status names_take(struct tables *tables, struct error *error)
         table->target = names[i].target;
         table->part = table->target != NULL ? strdup(table->target) : NULL;
         table->options = *tables->options;
+        table->options.tables = (struct text_list){.items = {table->target}, .count = 1};
+        table->options.filter = NULL;
         table->options.table = table->target;
         table->options.source_table = table->source;
         table->run.stop = tables->stop;
