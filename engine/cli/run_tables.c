@@ -431,18 +431,27 @@ static enum status outcome_of(struct table_run *table, const struct error *all, 
     return STATUS_OK;
 }
 
-/* Each table that has all its rows is complete, however the others ended. */
-static void end_one(struct set_run *set, struct table_run *table, const struct error *all)
+/*
+ * Each table that has all its rows is complete, however the others ended; but once the target was away for as long as
+ * it may be, `away` says so, and the others are not tried for as long again.
+ */
+static void end_one(struct set_run *set, struct table_run *table, const struct error *all, struct error *away)
 {
     struct error error;
     enum status status;
 
     error_reset(&error);
     status = outcome_of(table, all, &error);
+    if (status == STATUS_OK && away->status != STATUS_OK) {
+        error = *away;
+        status = error.status;
+    }
     job_tell_builds(&table->run.job, table->run.append.builds, status);
     checkpoint_turn(set->checkpoint, table->part);
     if (run_end(&table->run, status, &error) != STATUS_OK)
         table->failure = error;
+    if (table->failure.status == STATUS_TRANSIENT)
+        *away = table->failure;
 }
 
 /* That a table could not even be begun is in the file, too. */
@@ -459,11 +468,16 @@ static void end_unbegun(struct set_run *set, const struct table_run *table)
 
 static void end_all(struct set_run *set, const struct error *all)
 {
+    struct error away;
+
+    error_reset(&away);
+    if (all->status == STATUS_TRANSIENT)
+        away = *all;
     for (int32_t i = 0; i < set->tables.count; i++) {
         struct table_run *table = &set->tables.items[i];
 
         if (table->loading)
-            end_one(set, table, all);
+            end_one(set, table, all, &away);
         else if (table->failure.status != STATUS_OK)
             end_unbegun(set, table);
     }
@@ -492,7 +506,7 @@ static enum status load(struct set_run *set, struct error *error)
 
     tell_changes(set);
     set_stats(set);
-    snprintf(set->title, sizeof set->title, "%d tables", (int)set->tables.count);
+    snprintf(set->title, sizeof set->title, "%d table%s", (int)set->tables.count, set->tables.count == 1 ? "" : "s");
     status = rewrite(set, error);
     if (status != STATUS_OK)
         return status;

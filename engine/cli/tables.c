@@ -224,8 +224,8 @@ enum status tables_result(const struct tables *tables, struct error *error)
     }
     if (failed == 0)
         return STATUS_OK;
-    error_set(error, worst, "%d of %d tables %s", (int)failed, (int)tables->count,
-              worst == STATUS_REJECTS ? "have rejected rows" : "are not complete:");
+    error_set(error, worst, "%d of %d tables %s:", (int)failed, (int)tables->count,
+              worst == STATUS_REJECTS ? "have rejected rows" : "are not complete");
     for (int32_t i = 0; i < tables->count; i++) {
         const struct table_run *table = &tables->items[i];
 

@@ -1,6 +1,7 @@
 """Several tables in one job: each exactly, none in the way of the others."""
 
 import json
+import pathlib
 import re
 import signal
 import time
@@ -331,3 +332,101 @@ def test_events_name_the_tables(some, hyperfill):
     assert len(ended) == 5 and {event["result"] for event in ended.values()} == {"ok"}, events
     summary = next(event for event in events if event["event"] == "summary")
     assert summary["rows"] == sum(event["rows"] for event in ended.values()) == sum(some.expected(name)[0] for name in TABLES)
+
+
+# ---- Scale
+
+
+def connections(database):
+    """How many of the program's there are."""
+    return database.value(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
+        " AND pid <> pg_backend_pid()"
+    )
+
+
+def of_process(process):
+    try:
+        return pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    except OSError:
+        return ""
+
+
+def test_two_hundred_tables(servers, hyperfill):
+    """Planned over two connections a side, in little memory, and loaded by no more connections than --jobs."""
+    source, target = servers["ts18"].create_database(), servers["ts18"].create_database()
+    make = "DO $$ BEGIN FOR i IN 1..200 LOOP EXECUTE format('CREATE TABLE m%s (n int NOT NULL, v int)', i); {} END LOOP; END $$"
+    fill = "EXECUTE format('INSERT INTO m%s SELECT n, n FROM generate_series(0, 9) n', i);"
+    source.execute(make.format(fill))
+    target.execute(make.format("EXECUTE format('CREATE INDEX ON m%s (n)', i);"))
+    target.execute("SELECT create_hypertable('m1', 'n', chunk_time_interval => 5)")
+    sides = ["--source", source.conninfo, "--target", target.conninfo, "--time-column", "n", "--until", "10", "--progress", "none"]
+    named = [option for number in range(1, 201) for option in ("--table", f"m{number}")]
+    process = hyperfill.start("plan", *sides, *named)
+    most, peak = 0, 0
+    while process.running:
+        most = max(most, connections(source), connections(target))
+        peak = max(peak, *(int(kilobytes) for kilobytes in re.findall(r"VmHWM:\s+(\d+)", of_process(process)) or [0]))
+    plan = process.wait(check=0)
+    assert "of 200 tables" in plan.stdout
+    assert 0 < most <= 2
+    assert 0 < peak < 100 * 1024
+    run = hyperfill.start("run", *sides, *named, "--jobs", "3", "--readers", "2", "--memory", "64MB")
+    most_written = 0
+    while run.running:
+        most_written = max(most_written, connections(target))
+    run.wait(check=0)
+    # Those of planning are closed before the first writer opens one.
+    assert most_written <= 3
+    total = " UNION ALL ".join(f"SELECT count(*) AS c, sum(n) AS s FROM m{number}" for number in range(1, 201))
+    assert target.rows(f"SELECT sum(c)::int, sum(s)::int FROM ({total}) x") == [(2000, 9000)]
+    assert status_of(hyperfill)["complete"] == 200
+
+
+def test_five_thousand_chunks(servers, hyperfill):
+    source, target = servers["ts18"].create_database(), servers["ts18"].create_database()
+    source.execute("CREATE TABLE big (n int NOT NULL, v int); INSERT INTO big SELECT n, n FROM generate_series(0, 4999) n")
+    source.execute("CREATE INDEX ON big (n); ANALYZE big")
+    target.execute("CREATE TABLE big (n int NOT NULL, v int)")
+    target.execute("SELECT create_hypertable('big', 'n', chunk_time_interval => 1, create_default_indexes => false)")
+    for first in range(0, 5000, 1000):
+        target.execute(f"INSERT INTO big SELECT n, n FROM generate_series({first}, {first + 999}) n")
+    target.execute("DELETE FROM big")
+    sides = ["--source", source.conninfo, "--target", target.conninfo]
+    process = hyperfill.start("plan", *sides, "--table", "big=big", "--until", "5000")
+    assert process.peak_kilobytes() < 100 * 1024
+    plan = process.wait(check=0)
+    assert "5000 ranges of 1 table" in plan.stdout, plan
+
+
+# ---- Continuous aggregates
+
+
+def test_what_an_aggregate_keeps_of_raw_rows_that_are_gone(community, hyperfill):
+    """The materialization is a table like others to its owner: loaded up to where the raw rows begin, refreshed from there."""
+    source, target = community, community.server.create_database()
+    for database in (source, target):
+        database.execute("CREATE TABLE raw (time timestamptz NOT NULL, value int)")
+        database.rows("SELECT create_hypertable('raw', 'time', chunk_time_interval => interval '1 day')")
+        database.execute(
+            "CREATE MATERIALIZED VIEW daily WITH (timescaledb.continuous) AS SELECT time_bucket('1 day', time) AS day, count(*),"
+            " avg(value) FROM raw GROUP BY 1 WITH NO DATA"
+        )
+    source.execute("INSERT INTO raw SELECT '2024-03-01Z'::timestamptz + n * interval '1 hour', n FROM generate_series(0, 239) n")
+    source.execute("CALL refresh_continuous_aggregate('daily', NULL, NULL)")
+    source.rows("SELECT drop_chunks('raw', older_than => '2024-03-06Z'::timestamptz)")
+    whole = source.fingerprint("daily")
+    assert whole[0] == 10
+    kept = [
+        database.value(
+            "SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)"
+            " FROM timescaledb_information.continuous_aggregates WHERE view_name = 'daily'"
+        )
+        for database in (source, target)
+    ]
+    sides = ["--source", source.conninfo, "--target", target.conninfo, "--progress", "none"]
+    bounds = ["--until", "raw=2024-03-11 00:00:00Z", "--until", f"{kept[1]}=2024-03-06 00:00:00Z"]
+    hyperfill.run("run", *sides, "--table", "raw", "--table", f"{kept[0]}={kept[1]}", *bounds, check=0)
+    assert target.fingerprint("raw") == source.fingerprint("raw")
+    target.execute("CALL refresh_continuous_aggregate('daily', '2024-03-06Z', '2024-03-11Z')")
+    assert target.fingerprint("daily") == whole
