@@ -505,6 +505,10 @@ static enum status load(struct set_run *set, struct error *error)
     enum status status;
 
     tell_changes(set);
+    if (first_loading(set) != NULL && first_loading(set)->run.job.table.pooled)
+        log_line(LOG_NOTICE,
+                 "the target is behind a connection pooler, which may lose settings of the session (timeouts):"
+                 " better connect to the server itself");
     set_stats(set);
     snprintf(set->title, sizeof set->title, "%d table%s", (int)set->tables.count, set->tables.count == 1 ? "" : "s");
     status = rewrite(set, error);

@@ -213,6 +213,12 @@ def test_rejects_of_each_in_a_file_of_its_own(some, hyperfill, tmp_path):
     rejects = {table["table"]: table["rejects_open"] for table in status_of(hyperfill)["tables"]}
     assert rejects['"public"."ticks"'] == 1 and rejects['"public"."small"'] == 2 and rejects['"public"."cpu"'] == 0
     some.check(["cpu", "other.mem"])
+    # A table's rejects are replayed as those of a job of its own.
+    some.target.execute("ALTER TABLE small DROP CONSTRAINT odd")
+    hyperfill.run("replay", *some.options(tables=["small"]), check=0)
+    some.check(["small"])
+    again = hyperfill.run("run", *some.options("--on-bad-row", "reject"), check=8)
+    assert "1 of 5 tables have rejected rows" in again.stderr, again
 
 
 # ---- The set changes
