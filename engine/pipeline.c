@@ -292,6 +292,16 @@ static bool is_outage(const struct error *error)
            (strncmp(error->sqlstate, "08", 2) == 0 || strcmp(error->sqlstate, "57P03") == 0);
 }
 
+static bool pipeline_table_failed(struct pipeline *pipeline, int32_t table)
+{
+    bool result;
+
+    pthread_mutex_lock(&pipeline->mutex);
+    result = pipeline->tables[table].failed;
+    pthread_mutex_unlock(&pipeline->mutex);
+    return result;
+}
+
 /* The piece's last attempt has failed. */
 static void pipeline_give_up(struct pipeline *pipeline, const struct piece *piece, bool ends, const struct error *error)
 {
@@ -303,6 +313,9 @@ static void pipeline_give_up(struct pipeline *pipeline, const struct piece *piec
         pipeline_fail_table(pipeline, piece_spec(piece)->table, error);
         return;
     }
+    /* Its time was not used up: nothing of its table is tried again. */
+    if (error->status == STATUS_TRANSIENT && pipeline_table_failed(pipeline, piece_spec(piece)->table))
+        return;
     if (ends || error->status == STATUS_SYSTEM || error->status == STATUS_USAGE || is_outage(error)) {
         pipeline_lower_floor(pipeline, piece);
         pipeline_fail(pipeline, error);

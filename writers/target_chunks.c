@@ -25,14 +25,15 @@
 
 /*
  * Chunks by the primary dimension's slice, whatever the version (2.11 to 2.31): columns that come and go are read by
- * to_jsonb. Chunks of one slice (space partitions) are one cell. %1$s: the table's literals, %2$s: how slices join.
+ * to_jsonb, for which the chunks of other tables are left out first: there may be thousands. Chunks of one slice (space
+ * partitions) are one cell. %1$s: the table's literals, %2$s: how slices join.
  */
 static const char chunks_sql[] =
     "WITH d AS (SELECT d.id, d.hypertable_id FROM _timescaledb_catalog.hypertable h"
     " JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = h.id"
     " WHERE (h.schema_name, h.table_name) = (%1$s) AND d.interval_length IS NOT NULL ORDER BY d.id LIMIT 1),"
-    " c AS (SELECT c.id, to_jsonb(c) AS j FROM _timescaledb_catalog.chunk c JOIN d ON d.hypertable_id = "
-    "c.hypertable_id),"
+    " c AS MATERIALIZED (SELECT c.id, to_jsonb(c) AS j FROM _timescaledb_catalog.chunk c"
+    " WHERE c.hypertable_id = (SELECT hypertable_id FROM d)),"
     " x AS (SELECT id, coalesce(pg_catalog.to_regclass(j->>'relid')::oid,"
     " pg_catalog.to_regclass(format('%%I.%%I', j->>'schema_name', j->>'table_name'))::oid) AS relid FROM c"
     " WHERE NOT coalesce((j->>'osm_chunk')::bool, false) AND NOT coalesce((j->>'dropped')::bool, false)),"

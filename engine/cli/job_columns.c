@@ -237,29 +237,49 @@ bool job_window_names(const struct job *job, const char *text)
     return text_for_table(job, text, &for_some) != NULL;
 }
 
+/* How much the text looks like one for this type; 0: it cannot be read as one. A zone is for timestamptz alone, a time
+ * of the day not for dates. */
+static int text_fit(enum time_type type, const char *text)
+{
+    const struct time_column column = {.type = type, .precision = -1};
+    const struct time_column zoned = {.type = TIME_TIMESTAMPTZ, .precision = -1};
+    int64_t value;
+    bool zone = time_parse(&zoned, text, strlen(text), &value) == TIME_FINE;
+    bool hour = strchr(text, ':') != NULL;
+
+    if (time_parse(&column, text, strlen(text), &value) != TIME_FINE)
+        return 0;
+    if (type == TIME_TIMESTAMP)
+        return 1 + !zone + hour;
+    return type == TIME_DATE ? 1 + !zone + !hour : 1;
+}
+
 /*
- * Which of several texts is this table's: the one with its name, else the one that its type of time can be; the first
- * where none can, for its message. NULL: none is for it.
+ * Which of several texts is this table's: the one with its name, else the one that its type of time can be best; the
+ * first where none can, for its message. NULL: none is for it.
  */
 static enum status window_text(const struct job *job, const char *option, const struct text_list *texts,
                                const char **text, struct error *error)
 {
-    const struct time_column column = {.type = job->table.time.type, .precision = -1};
     const char *named = NULL, *fits = NULL, *any = NULL;
+    bool twice = false, named_twice = false;
+    int best = 0;
 
     for (int i = 0; i < texts->count; i++) {
         bool for_some;
         const char *mine = text_for_table(job, texts->items[i], &for_some);
-        int64_t value;
-        bool fine = !for_some && time_parse(&column, texts->items[i], strlen(texts->items[i]), &value) == TIME_FINE;
+        int fit = for_some ? 0 : text_fit(job->table.time.type, texts->items[i]);
 
-        if ((mine != NULL && named != NULL) || (fine && fits != NULL))
-            return error_set(error, STATUS_USAGE, "%s is given twice for %s: say which, with %s %s=…", option,
-                             job->table.sql, option, job->options->table);
+        named_twice = named_twice || (mine != NULL && named != NULL);
         named = mine != NULL ? mine : named;
-        fits = fine ? texts->items[i] : fits;
+        twice = fit > best ? false : twice || (fit > 0 && fit == best);
+        fits = fit > best ? texts->items[i] : fits;
+        best = fit > best ? fit : best;
         any = any == NULL && !for_some ? texts->items[i] : any;
     }
+    if (named_twice || (named == NULL && twice))
+        return error_set(error, STATUS_USAGE, "%s is given twice for %s: say which, with %s %s=…", option,
+                         job->table.sql, option, job->options->table);
     *text = named != NULL ? named : fits != NULL ? fits : any;
     return STATUS_OK;
 }

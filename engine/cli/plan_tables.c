@@ -59,7 +59,7 @@ static void print_total(const struct tables *tables)
         rows += job->rows_total - job->rows_before;
         bytes += job->bytes_total - job->bytes_before;
     }
-    printf("to do     %lld ranges of %d tables", (long long)ranges, (int)tables->count);
+    printf("to do     %lld ranges of %d table%s", (long long)ranges, (int)tables->count, tables->count == 1 ? "" : "s");
     if (known)
         printf(", about %s rows, %s of CSV", count_format(rows, count), size_format(bytes, size));
     printf("\n");

@@ -51,6 +51,8 @@ static enum status names_take(struct tables *tables, struct error *error)
         table->target = names[i].target;
         table->part = table->target != NULL ? strdup(table->target) : NULL;
         table->options = *tables->options;
+        table->options.tables = (struct text_list){.items = {table->target}, .count = 1};
+        table->options.filter = NULL;
         table->options.table = table->target;
         table->options.source_table = table->source;
         table->run.stop = tables->stop;
@@ -222,8 +224,8 @@ enum status tables_result(const struct tables *tables, struct error *error)
     }
     if (failed == 0)
         return STATUS_OK;
-    error_set(error, worst, "%d of %d tables %s", (int)failed, (int)tables->count,
-              worst == STATUS_REJECTS ? "have rejected rows" : "are not complete:");
+    error_set(error, worst, "%d of %d tables %s:", (int)failed, (int)tables->count,
+              worst == STATUS_REJECTS ? "have rejected rows" : "are not complete");
     for (int32_t i = 0; i < tables->count; i++) {
         const struct table_run *table = &tables->items[i];
 

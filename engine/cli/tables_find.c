@@ -6,7 +6,10 @@
 
 /*
  * Of the source: hypertables, tables partitioned by one range, and ordinary tables, of which the target decides. Parts
- * of others, and what belongs to extensions or to us, are none. %1$s: the expression, %2$s: names that were given,
+ * of others, and what belongs to extensions or to us, are none. The rows of a continuous aggregate are no table of
+ * this kind either: they come of refreshing it. Where their raw rows are gone, what it keeps of them can be loaded by
+ * naming its materialization hypertable on both sides, until where the raw rows begin, if no refresh ever looks at
+ * what is older. %1$s: the expression, %2$s: names that were given,
  * %3$s: more conditions for hypertables, %4$s: the ledger's schema.
  */
 static const char candidates_sql[] =

@@ -55,6 +55,35 @@ static void test_create_partitions(void **state)
                    "dbname=ts", "--table", "cpu", "--create-partitions");
 }
 
+static void test_several_tables(void **state)
+{
+    (void)state;
+    assert_fine("run", JOB);
+    assert_false(options_several(&options));
+    assert_string_equal(options.table, "cpu");
+    assert_fine("run", JOB, "--table", "\"a=b\"", "--until", "2024-01-01", "--until=cpu=5", "--from", "cpu=1");
+    assert_true(options_several(&options));
+    assert_int_equal(options.tables.count, 2);
+    assert_string_equal(options.table, "cpu");
+    assert_int_equal(options.untils.count, 2);
+    assert_string_equal(options.untils.items[1], "cpu=5");
+    assert_null(options_table_sign(options.tables.items[1]));
+    assert_string_equal(options_table_sign("\"a=b\"=c"), "=c");
+    assert_fine("plan", "--source=dbname=a", "--target=dbname=b", "--filter", "^m");
+    assert_true(options_several(&options));
+    assert_null(options.table);
+    assert_fine("run", "--source=dbname=a", "--target=dbname=b", "--table", "a=b");
+    assert_true(options_several(&options));
+    assert_refused("--table is given twice", "replay", JOB, "--table", "mem");
+    assert_refused("--table is given twice", "clean", "--target=b", "--table=a", "--table=b");
+    assert_refused("--until is given twice", "replay", JOB, "--until=1", "--until=2");
+    assert_refused("--source-table is for a job of one table; of several, write --table SOURCE=TARGET", "run", JOB,
+                   "--table=mem", "--source-table=x");
+    assert_refused("--columns is for a job of one table", "plan", JOB, "--table=mem", "--columns=x");
+    assert_refused("run needs --table; see hyperfill help run", "run", "--source=a", "--target=b");
+    assert_refused("--filter is no option of status; it belongs to plan, run", "status", "--filter=x");
+}
+
 static void test_defaults(void **state)
 {
     (void)state;
@@ -571,6 +600,7 @@ int main(void)
         cmocka_unit_test(test_job_values),
         cmocka_unit_test(test_wire),
         cmocka_unit_test(test_create_partitions),
+        cmocka_unit_test(test_several_tables),
         cmocka_unit_test(test_spill),
         cmocka_unit_test(test_other_values),
         cmocka_unit_test(test_dialect),
