@@ -194,7 +194,29 @@ static enum status step_schema(struct migrate *migrate, char **result, struct er
     return status;
 }
 
-/* Fixed once for each table; a step that was killed in the middle begins anew, as nothing was loaded by it yet. */
+/* The completion point of one table; a new string. */
+static enum status propose(struct migrate *migrate, int table, char **until, struct error *error)
+{
+    const struct migrate_job *job = &migrate->job;
+    const char *given = migrate_job_value(job, "until", table);
+    struct migrate_call call = {0};
+    enum status status;
+
+    *until = given != NULL ? strdup(given) : NULL;
+    if (given != NULL)
+        return STATUS_OK;
+    status = migrate_call_make(&call, job, COMMAND_COMPLETION_POINT, table, error);
+    if (status == STATUS_OK)
+        status = migrate_propose(&call.options, until, error);
+    migrate_call_reset(&call);
+    if (status == STATUS_OK && *until == NULL)
+        status =
+            error_set(error, STATUS_USAGE, "table %s: no completion point was found; say until = TIME in its section",
+                      job->tables[table].name);
+    return status;
+}
+
+/* Fixed once for all tables; a step that was killed in the middle begins anew, as nothing was loaded by it yet. */
 static enum status step_point(struct migrate *migrate, char **result, struct error *error)
 {
     const struct migrate_job *job = &migrate->job;
@@ -205,12 +227,14 @@ static enum status step_point(struct migrate *migrate, char **result, struct err
     results_begin(&json, result, &size);
     json_open(&json, "until", '{');
     for (int table = 0; status == STATUS_OK && table < (int)job->table_count; table++) {
-        const char *until = migrate_job_value(job, "until", table);
+        char *until = NULL;
 
-        if (until != NULL)
+        status = propose(migrate, table, &until, error);
+        if (status == STATUS_OK)
             json_text(&json, job->tables[table].name, until);
-        else
-            status = call_table(migrate, COMMAND_COMPLETION_POINT, command_completion_point, table, error);
+        else if (job->table_count > 1)
+            error_prefix(error, "table %s", job->tables[table].name);
+        free(until);
     }
     json_close(&json, '}');
     results_end(&json);
