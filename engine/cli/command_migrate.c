@@ -224,6 +224,7 @@ static enum status run_step(struct migrate *migrate, int step, char **result, st
     signals_finish(migrate->signals);
     migrate->signals = NULL;
     status = migrate_steps[step].run(migrate, result, error);
+    fflush(stdout);
     error_reset(&second);
     if (signals_start(migrate->stop, notice_signal, &migrate->signals, &second) != STATUS_OK && status == STATUS_OK) {
         *error = second;

@@ -238,10 +238,13 @@ void migrate_call_add(struct migrate_call *call, const char *option, const char 
     argument_add(call, text.text);
 }
 
+/* Hypertables of tables' sections stand beside those of [migration]. */
 static bool is_added(const struct migrate_call *call, const struct option_entry *entry)
 {
     size_t size = strlen(entry->name);
 
+    if (strcmp(entry->name, "hypertable") == 0)
+        return false;
     for (int i = 2; i < call->argc; i++)
         if (strncmp(call->argv[i] + 2, entry->name, size) == 0 && strchr("=", call->argv[i][2 + size]) != NULL)
             return true;
@@ -268,6 +271,12 @@ static void settings_add(struct migrate_call *call, const struct migrate_job *jo
     }
 }
 
+/* What is refreshed is what was loaded, by the ledger: a window of its own would be another one. */
+static bool is_left_out(enum command command, const struct option_entry *entry)
+{
+    return command == COMMAND_REFRESH && (strcmp(entry->name, "from") == 0 || strcmp(entry->name, "until") == 0);
+}
+
 enum status migrate_call_make(struct migrate_call *call, const struct migrate_job *job, enum command command, int table,
                               struct error *error)
 {
@@ -278,8 +287,8 @@ enum status migrate_call_make(struct migrate_call *call, const struct migrate_jo
     for (size_t i = 0; i < option_count; i++) {
         const struct option_entry *entry = &option_table[i];
 
-        if ((entry->commands & OPTION_COMMAND(command)) == 0 || is_own(entry) ||
-            (entry->kind != OPTION_LIST && is_added(call, entry)))
+        if ((entry->commands & OPTION_COMMAND(command)) == 0 || is_own(entry) || is_left_out(command, entry) ||
+            is_added(call, entry))
             continue;
         settings_add(call, job, entry, table);
         if (table >= 0 && strcmp(entry->name, "table") == 0)

@@ -62,7 +62,8 @@ static void print_table(const struct migrate *migrate, int index)
         printf("  about %s rows", count_format(table->source.rows_estimate, count));
     if (table->in_source && table->bytes >= 0)
         printf("  %s", size_format(table->bytes, size));
-    printf("  until %s\n", until != NULL ? until : "the completion point");
+    printf("  until %s%s\n", until != NULL ? until : "the completion point",
+           migrate_replaces(job, index) ? "; rows that the target has before it are replaced" : "");
 }
 
 void migrate_show_plan(const struct migrate *migrate)

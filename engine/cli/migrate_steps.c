@@ -69,9 +69,11 @@ static enum status call_table(struct migrate *migrate, enum command command,
     char *until = NULL;
     enum status status = STATUS_OK;
 
-    if (takes(command, "until"))
+    bool bounded = command == COMMAND_RUN || command == COMMAND_VERIFY;
+
+    if (bounded)
         status = find_until(migrate, table, &until, error);
-    if (status == STATUS_OK && takes(command, "until") && until == NULL)
+    if (status == STATUS_OK && bounded && until == NULL)
         status = error_set(error, STATUS_USAGE,
                            "table %s has no completion point: say until = TIME in its section, or do not skip the step"
                            " completion-point",
@@ -194,18 +196,29 @@ static enum status step_schema(struct migrate *migrate, char **result, struct er
     return status;
 }
 
-static enum status find_point(struct migrate *migrate, int table, char **until, struct error *error)
+/* The completion point of one table; a new string. */
+static enum status propose(struct migrate *migrate, int table, char **until, struct error *error)
 {
+    const struct migrate_job *job = &migrate->job;
+    const char *given = migrate_job_value(job, "until", table);
     struct migrate_call call = {0};
-    enum status status = migrate_call_make(&call, &migrate->job, COMMAND_COMPLETION_POINT, table, error);
+    enum status status;
 
+    *until = given != NULL ? strdup(given) : NULL;
+    if (given != NULL)
+        return STATUS_OK;
+    status = migrate_call_make(&call, job, COMMAND_COMPLETION_POINT, table, error);
     if (status == STATUS_OK)
-        status = completion_point(&call.options, until, error);
+        status = migrate_propose(&call.options, until, error);
     migrate_call_reset(&call);
+    if (status == STATUS_OK && *until == NULL)
+        status =
+            error_set(error, STATUS_USAGE, "table %s: no completion point was found; say until = TIME in its section",
+                      job->tables[table].name);
     return status;
 }
 
-/* Fixed once for each table; a step that was killed in the middle begins anew, as nothing was loaded by it yet. */
+/* Fixed once for all tables; a step that was killed in the middle begins anew, as nothing was loaded by it yet. */
 static enum status step_point(struct migrate *migrate, char **result, struct error *error)
 {
     const struct migrate_job *job = &migrate->job;
@@ -216,13 +229,13 @@ static enum status step_point(struct migrate *migrate, char **result, struct err
     results_begin(&json, result, &size);
     json_open(&json, "until", '{');
     for (int table = 0; status == STATUS_OK && table < (int)job->table_count; table++) {
-        const char *said = migrate_job_value(job, "until", table);
-        char *until = said != NULL ? strdup(said) : NULL;
+        char *until = NULL;
 
-        if (until == NULL)
-            status = find_point(migrate, table, &until, error);
+        status = propose(migrate, table, &until, error);
         if (status == STATUS_OK)
             json_text(&json, job->tables[table].name, until);
+        else if (job->table_count > 1)
+            error_prefix(error, "table %s", job->tables[table].name);
         free(until);
     }
     json_close(&json, '}');
@@ -235,17 +248,70 @@ static enum status step_run(struct migrate *migrate, char **result, struct error
     return call_tables(migrate, COMMAND_RUN, command_run, result, error);
 }
 
-/* run goes once more over what may have come late, where the job says how late that is. */
+/* So long before the completion point, as the server reckons. A new string. */
+static enum status find_from(struct migrate *migrate, int table, const char *until, char **from, struct error *error)
+{
+    const struct migrate_job *job = &migrate->job;
+    struct table source = {0};
+    struct sql sql = {0};
+    enum status status = pg_connect(migrate->source, error);
+
+    if (status == STATUS_OK)
+        status = table_describe(migrate->source, migrate_source_table(job, table),
+                                migrate_job_value(job, "time-column", table), false, &source, error);
+    if (status == STATUS_OK) {
+        sql_add(&sql, "SELECT (");
+        sql_add_literal(&sql, until);
+        sql_add(&sql, "::%s - ", time_type_sql(source.time.type));
+        sql_add_literal(&sql, migrate_job_value(job, "late", table));
+        sql_add(&sql, "::%s)::%s", time_type_is_integer(source.time.type) ? "int8" : "interval",
+                time_type_is_integer(source.time.type) ? "text" : time_type_sql(source.time.type));
+        status = pg_value(migrate->source, sql.text, from, error);
+    }
+    sql_reset(&sql);
+    table_reset(&source);
+    pg_disconnect(migrate->source);
+    return status;
+}
+
+/* The stretch before the completion point where rows may have come after it was read: compared, and loaded again where
+ * it differs. */
+static enum status catch_up_table(struct migrate *migrate, int table, struct error *error)
+{
+    struct migrate_call call = {0};
+    char *until = NULL, *from = NULL;
+    enum status status = find_until(migrate, table, &until, error);
+
+    if (status == STATUS_OK && until != NULL)
+        status = find_from(migrate, table, until, &from, error);
+    if (status == STATUS_OK && from != NULL) {
+        migrate_call_add(&call, "from", from);
+        migrate_call_add(&call, "until", until);
+        add_if(&call, COMMAND_VERIFY, "repair", NULL);
+        status = migrate_call_make(&call, &migrate->job, COMMAND_VERIFY, table, error);
+        if (status == STATUS_OK)
+            status = command_verify(&call.options, error);
+    }
+    migrate_call_reset(&call);
+    free(until);
+    free(from);
+    return status;
+}
+
 static enum status step_catch_up(struct migrate *migrate, char **result, struct error *error)
 {
+    enum status status = STATUS_OK;
     bool any = false;
 
-    for (int table = 0; table < (int)migrate->job.table_count; table++)
-        any = any || migrate_job_has(&migrate->job, "late", table);
-    if (any)
-        return call_tables(migrate, COMMAND_RUN, command_run, result, error);
-    log_line(LOG_NOTICE, "nothing to catch up with: the job does not say how late rows may come (late = LENGTH)");
-    return STATUS_OK;
+    (void)result;
+    for (int table = 0; status == STATUS_OK && table < (int)migrate->job.table_count; table++)
+        if (migrate_job_value(&migrate->job, "late", table) != NULL) {
+            any = true;
+            status = catch_up_table(migrate, table, error);
+        }
+    if (!any)
+        log_line(LOG_NOTICE, "nothing to catch up with: the job does not say how late rows may come (late = LENGTH)");
+    return status;
 }
 
 static enum status step_refresh(struct migrate *migrate, char **result, struct error *error)

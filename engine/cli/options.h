@@ -153,6 +153,7 @@ struct options {
     const char *job_file, *migration; /* its name */
     struct text_list skip;            /* names of steps */
     bool go_on;                       /* --continue: what the person had to do is done */
+    const char *late;                 /* how late rows may come, as the server reads a length */
     int64_t target_free;              /* room on the target's disk as the user says it; 0: unknown */
     /* Of migrate, in the order of the command line: it hands options on to the commands of its steps. */
     struct option_given given[OPTIONS_GIVEN_MAX];

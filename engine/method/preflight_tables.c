@@ -30,7 +30,8 @@ static enum status describe(struct finding *finding, struct pg *pg, const char *
     if (status == STATUS_OK && *found)
         status = table_describe(pg, name, time_column, is_target, table, error);
     if (status == STATUS_SERVER || status == STATUS_USAGE) {
-        finding_say(finding, FINDING_PROBLEM, "%s: %s", is_target ? "target" : "source", error->text);
+        finding_say(finding, FINDING_PROBLEM, "%s: %s%s", is_target ? "target" : "source", error->text,
+                    status == STATUS_USAGE && time_column == NULL ? "; in the job file: time_column = NAME" : "");
         error_reset(error);
         table_reset(table);
         *found = false;
