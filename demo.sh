@@ -13,13 +13,14 @@ export LC_ALL=C.UTF-8
 # Seven days of 200 hosts, one measurement a minute: 2,016,000 rows.
 readonly hosts=200
 readonly days=7
+readonly writers=2
 readonly jobs=2
 readonly settings=(shared_buffers=256MB max_wal_size=4GB synchronous_commit=off)
 
 file=
 work=
 hyperfill_pid=
-application_pid=
+writer_pids=()
 
 say() { printf '\n== %s\n' "$*"; }
 note() { printf '   %s\n' "$*"; }
@@ -139,72 +140,104 @@ fill_source() {
         || pg_size_pretty(pg_total_relation_size('cpu')) || ' with indexes' FROM cpu")"
 }
 
-clone_schema() {
-    note "\$ pg_dump --schema-only --table cpu service=old | psql service=new"
-    pg_dump --schema-only --table cpu -d service=old | psql -X -q -v ON_ERROR_STOP=1 -d service=new >/dev/null
-    shown psql service=new -c \
-        "SELECT create_hypertable('cpu', by_range('time', interval '6 hours'), create_default_indexes => false)" >/dev/null
-}
-
-# Stands for your application after its dual-write release: each round it measures all hosts, and sends the very same
-# INSERT to both databases. It ends between two rounds, when its file is gone.
-application() {
-    local round=0 time insert
+# Stands for your application: writers that each measure half of the hosts again and again. Every tenth measurement
+# arrives late, 2 s after its time. A writer knows nothing of the new database until it is restarted with its dual-write
+# release; what the new database does not take then is lost there, as it is with most applications.
+writer() {
+    local number=$1 round=0 time insert
     while [[ -e $work/application ]]; do
-        time=$(date -u +%FT%T.%6NZ)
         round=$((round + 1))
+        time=$(date -u -d "$((round % 10 == 0 ? 2 : 0)) seconds ago" +%FT%T.%6NZ)
         insert="INSERT INTO cpu SELECT '$time', h, 'host_' || h, h % 100, $round % 100, 100 - h % 100, 0, h / 100.0,
-            0, 0, 0, $round / 10.0, 0 FROM generate_series(1, $hosts) h"
+            0, 0, 0, $round / 10.0, $number FROM generate_series($number, $hosts, $writers) h"
         sql old "$insert"
-        sql new "$insert"
-        echo "$round" >"$work/rounds.new"
-        mv "$work/rounds.new" "$work/rounds"
+        if [[ -e $work/dual.$number ]]; then
+            sql new "$insert" 2>/dev/null || echo "$time" >>"$work/lost"
+        fi
+        echo "$round" >"$work/rounds.$number.new"
+        mv "$work/rounds.$number.new" "$work/rounds.$number"
         sleep 0.2
     done
 }
 
-# Waits until the application has finished this many more rounds in both databases.
+# Waits until each writer has finished this many more rounds.
 wait_rounds() {
-    local until=$(($(<"$work/rounds") + $1))
-    while (($(<"$work/rounds") < until)); do
-        kill -0 "$application_pid" 2>/dev/null || die "the application has ended: $(<"$work/application.log")"
-        sleep 0.1
+    local number until
+    for ((number = 1; number <= writers; number++)); do
+        until=$(($(<"$work/rounds.$number") + $1))
+        while (($(<"$work/rounds.$number") < until)); do
+            kill -0 "${writer_pids[number]}" 2>/dev/null || die "a writer has ended: $(<"$work/writer.$number.log")"
+            sleep 0.1
+        done
     done
 }
 
 start_application() {
+    local number
     : >"$work/application"
-    echo 0 >"$work/rounds"
-    application >"$work/application.log" 2>&1 </dev/null &
-    application_pid=$!
-    wait_rounds 3
+    for ((number = 1; number <= writers; number++)); do
+        echo 0 >"$work/rounds.$number"
+        writer "$number" >"$work/writer.$number.log" 2>&1 </dev/null &
+        writer_pids[number]=$!
+    done
+    wait_rounds 2
 }
+
+# Not all at once: so it is in real life.
+dual_writes() {
+    : >"$work/dual.1"
+    wait_rounds 5
+    : >"$work/dual.2"
+    wait_rounds 2
+    note "Both writers write to both databases now. They did not begin at the same moment."
+}
+
+# What is written meanwhile is missing in the new database.
+outage() {
+    tests_server stop "$work/new"
+    wait_rounds 4
+    tests_server start ts17 "$work/new"
+    wait_rounds 2
+    note "The new database was away for a while: $(wc -l <"$work/lost") rounds of a writer did not get there."
+}
+
+tests_server() { "$root/tests/server.sh" "$@" >/dev/null 2>&1 </dev/null; }
 
 stop_application() {
+    local number total=0
     rm "$work/application"
-    wait "$application_pid" || die "the application failed: $(<"$work/application.log")"
-    application_pid=
-    note "It made $(<"$work/rounds") rounds of $hosts rows while all this went on."
+    for ((number = 1; number <= writers; number++)); do
+        wait "${writer_pids[number]}" || die "a writer failed: $(<"$work/writer.$number.log")"
+        total=$((total + $(<"$work/rounds.$number")))
+    done
+    writer_pids=()
+    note "Its writers made $total rounds while all this went on."
 }
 
-# T must lie after the last writer began to write to both. What was measured before T must have arrived in both when the
-# backfill begins: one more full round of the application shows that.
-choose_completion_point() {
-    until=$(date -u +%FT%T.%6NZ)
-    wait_rounds 2
-    note "T = $until"
-    note "Of the rows before T the target already has $(sql new "SELECT count(*) FROM cpu WHERE time < '$until'"), from dual writes."
-    note "--overlap replace deletes those of a range in the transaction that loads the range."
+job_file() {
+    cat >"$work/app.ini" <<'INI'
+[migration]
+source = service=old
+target = service=new
+jobs = 2
+memory = 64MB
+late = 5s
+
+[table cpu]
+hypertable = time,6 hours
+INI
+    show cat app.ini
+    sed 's/^/   /' "$work/app.ini"
 }
 
-status_number() { hyperfill status --checkpoint "$checkpoint" --json 2>/dev/null | sed -n "s/.*\"$1\": *\([0-9]\+\).*/\1/p"; }
+status_number() { hyperfill status --checkpoint "$1" --json 2>/dev/null | sed -n "s/.*\"$2\": *\([0-9]\+\).*/\1/p"; }
 
 # Asks the checkpoint file, not the clock, when half is done.
 wait_half() {
     local rows total
     while kill -0 "$hyperfill_pid" 2>/dev/null; do
-        rows=$(status_number rows) || true
-        total=$(status_number rows_total) || true
+        rows=$(status_number "$work/hyperfill-cpu.checkpoint" rows) || true
+        total=$(status_number "$work/hyperfill-cpu.checkpoint" rows_total) || true
         if [[ -n $rows && -n $total ]] && ((total > 0 && rows * 2 >= total)); then
             return
         fi
@@ -213,9 +246,9 @@ wait_half() {
 }
 
 # exec in a subshell, so that the process to kill is hyperfill itself.
-run_until_half() {
-    show hyperfill run "${backfill[@]}" '&'
-    (exec "$root/build/hyperfill" run "${backfill[@]}" --progress plain </dev/null 2>&3) &
+migrate_until_half() {
+    show hyperfill migrate --file app.ini --continue '&'
+    (exec "$root/build/hyperfill" migrate --file app.ini --continue --progress plain </dev/null >&3 2>&3) &
     hyperfill_pid=$!
     wait_half
     printf '   $ kill -9 %s\n' "$hyperfill_pid"
@@ -224,37 +257,54 @@ run_until_half() {
     hyperfill_pid=
 }
 
+# A command that is to end with another status than 0.
+shown_status() {
+    local wanted=$1 status=0
+    shift
+    shown "$@" || status=$?
+    ((status == wanted)) || die "that ended with status $status, not $wanted"
+    note "exit status $status"
+}
+
 demo_postgres() {
-    local begun
     say "Start an old PostgreSQL and a new TimescaleDB, private to this demo"
     start_server old pg15
     start_server new ts17
-    say "The old database has a week of measurements of $hosts hosts"
+    say "The old database has a week of measurements of $hosts hosts, and a table of these hosts"
     fill_source
-    say "Make the table in the new database, as a hypertable with chunks of 6 hours and the same two indexes"
-    clone_schema
-    say "From now on the application writes every new row to both databases, until the end of this demo"
     start_application
-    say "Choose the completion point T: backfill brings what is before it, dual writes what is after"
-    choose_completion_point
-    checkpoint=$work/hyperfill-cpu.checkpoint
-    backfill=(--source service=old --target service=new --table cpu --until "$until" --overlap replace --jobs "$jobs" --memory 64MB)
     cd "$work"
-    say "What would be done? Nothing is changed by asking"
-    shown hyperfill plan "${backfill[@]}"
-    say "Backfill, and kill it without mercy when half is done"
-    begun=$EPOCHREALTIME
-    run_until_half
-    say "What is done? The checkpoint file knows, without any server"
-    shown hyperfill status --table cpu
-    say "Run the same command again: it goes on from what the target has committed"
-    shown hyperfill run "${backfill[@]}" </dev/null
-    note "Backfill with the kill: $(seconds_since "$begun")"
+    say "What is to be moved, and how"
+    job_file
+    say "Check both sides, clone the schema, and stop where a person has to act"
+    shown hyperfill migrate --file app.ini --yes </dev/null
+    say "Deploy the dual-write release of the application, writer by writer"
+    dual_writes
+    say "An outage: the new database is restarted"
+    outage
+    say "Some seconds later: how does it look? The strip shows what is missing, equal, and late"
+    wait_rounds 60
+    say "Go on: completion point and backfill. Kill it without mercy when half is loaded"
+    migrate_until_half
+    say "How far is it?"
+    shown hyperfill migrate status --file app.ini
+    say "The same command again: it goes on from what the target has committed, catches up, verifies"
+    shown hyperfill migrate --file app.ini --continue </dev/null
+    say "Somebody changes a row of the past by hand: verify finds it"
+    until=$(sql new "SELECT min(until) FROM $completion_points")
+    shown psql -q service=new -c "UPDATE cpu SET usage_user = -1 WHERE (time, tags_id) = (SELECT time, tags_id FROM cpu
+        WHERE time < '$until' ORDER BY time DESC, tags_id LIMIT 1)"
+    verify=(--source service=old --target service=new --table cpu --until "$until")
+    shown_status 3 hyperfill verify "${verify[@]}"
+    say "And repairs it"
+    shown hyperfill verify "${verify[@]}" --repair
     say "Stop the application and compare the whole tables"
     stop_application
     compare "old (PostgreSQL)" "new (hypertable)" "$(fingerprint old cpu)" "$(fingerprint new cpu)"
-    say "The job is finished, its ledger is no longer needed"
-    shown hyperfill clean --target service=new --table cpu
+    compare "old, hosts" "new, hosts" "$(fingerprint old hosts)" "$(fingerprint new hosts)"
+    say "The application uses the new database alone: that was the last step of a person"
+    shown hyperfill migrate --file app.ini --continue </dev/null
+    shown hyperfill migrate status --file app.ini
 }
 
 # ---- From a CSV file

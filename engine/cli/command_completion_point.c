@@ -237,6 +237,8 @@ static enum status find_and_show(const struct options *options, struct completio
         fflush(stdout);
         status = completion_status(&completion, error);
     }
+    if (until != NULL)
+        *until = NULL;
     if (status == STATUS_OK && until != NULL) {
         char text[TIME_TEXT_MAX];
 

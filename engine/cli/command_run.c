@@ -71,6 +71,7 @@ static bool run_confirm(const struct run *run)
 static enum status run_prepare_job(struct run *run, const struct options *options, struct error *error)
 {
     struct job *job = &run->job;
+    struct range late;
     enum status status;
 
     status = job_open(job, options, run->stop, error);
@@ -80,6 +81,8 @@ static enum status run_prepare_job(struct run *run, const struct options *option
         return status;
     if (!run_confirm(run) || stop_level(run->stop) != STOP_RUN)
         status = error_set(error, STATUS_STOPPED, "nothing was touched by this run");
+    if (status == STATUS_OK)
+        status = run_check_late(run, &late, error);
     if (status == STATUS_OK)
         status = run_check_policies(run, error);
     if (status == STATUS_OK)
@@ -248,6 +251,20 @@ static enum status run_load(struct run *run, struct error *error)
     return status;
 }
 
+/* `status` is how the load ended: with rejects perhaps. */
+static enum status run_late(struct run *run, enum status status, struct error *error)
+{
+    struct error second;
+    enum status late;
+
+    error_reset(&second);
+    late = run_catch_up(run, &second);
+    if (late == STATUS_OK)
+        return status;
+    *error = second;
+    return late;
+}
+
 /* The file of a complete job may have been lost: then it is there again for `status`. */
 static enum status run_tell_complete(struct run *run, struct error *error)
 {
@@ -290,6 +307,8 @@ enum status command_run(const struct options *options, struct error *error)
             count_format(run->job.rows_before, count), options->table);
         status = run_tell_complete(run, error);
         if (status == STATUS_OK)
+            status = run_catch_up(run, error);
+        if (status == STATUS_OK)
             status = run_take_over_policies(run, error);
         if (status == STATUS_OK && run->rejects.open > 0)
             status = job_rejects_render(&run->job, &run->rejects, error);
@@ -299,6 +318,8 @@ enum status command_run(const struct options *options, struct error *error)
         status = run_pause_policies(run, error);
         if (status == STATUS_OK)
             status = run_load(run, error);
+        if (status == STATUS_OK || status == STATUS_REJECTS)
+            status = run_late(run, status, error);
         status = run_restore_policies(run, status, error);
     }
     /* Stopped while still preparing. The file may lag behind what is committed, so that it is there says enough. */

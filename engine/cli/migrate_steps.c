@@ -209,7 +209,7 @@ static enum status propose(struct migrate *migrate, int table, char **until, str
         return STATUS_OK;
     status = migrate_call_make(&call, job, COMMAND_COMPLETION_POINT, table, error);
     if (status == STATUS_OK)
-        status = migrate_propose(&call.options, until, error);
+        status = completion_point(&call.options, until, error);
     migrate_call_reset(&call);
     if (status == STATUS_OK && *until == NULL)
         status =

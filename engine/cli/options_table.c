@@ -94,9 +94,10 @@ const struct option_entry option_table[] = {
      .help = "a step that is done by other means; may be given again"},
     {"continue", NULL, MIGRATE, 0, GROUP_METHOD, OPTION_ON, AT(go_on),
      .help = "what you had to do is done: go on, and do not ask"},
-    {"late", "LENGTH", MIGRATE, 0, GROUP_METHOD, OPTION_TEXT, AT(late),
-     .help = "how late rows may come, such as 1h: so long before the completion point both sides are compared after the "
-             "load, and loaded again where they differ", .default_text = "the step catch-up has nothing to do"},
+    {"late", "LENGTH", RUN | MIGRATE, 0, GROUP_METHOD, OPTION_TEXT, AT(late),
+     .help = "how late rows may come, such as 1h: so long before the completion point both databases are compared after "
+             "the load, also when the job is run again, and loaded again where they differ",
+     .default_text = "nothing is compared"},
     {"target-free", "SIZE", MIGRATE, 0, GROUP_METHOD, OPTION_SIZE, AT(target_free), .min = 1, .max = MEBIBYTE << 34,
      .help = "the room on the target's disk, where hyperfill cannot see it",
      .default_text = "seen where the target is on this machine"},

@@ -74,3 +74,14 @@ MUST_CHECK enum status run_restore_policies(struct run *run, enum status status,
 
 /* Of a job that is complete: restores what killed runs have left paused. */
 MUST_CHECK enum status run_take_over_policies(struct run *run, struct error *error);
+
+/* --- run_late.c --- */
+
+/* Where --late wants both sides to be compared; STATUS_USAGE if it cannot be read, or the source is no database. */
+MUST_CHECK enum status run_check_late(const struct run *run, struct range *window, struct error *error);
+
+/*
+ * Of a job that is complete: loads again what came late, as often as it is asked. Nothing without --late. STATUS_DATA if
+ * both sides still differ afterwards. Connections are its own.
+ */
+MUST_CHECK enum status run_catch_up(struct run *run, struct error *error);

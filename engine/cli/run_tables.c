@@ -42,10 +42,13 @@ static enum status prepare_one(struct table_run *table, struct error *error)
 {
     struct run *run = &table->run;
     struct job *job = &run->job;
+    struct range late;
     char *layout = strdup(job->layout_text);
     size_t rows = job->row_count;
     enum status status = layout == NULL ? error_set(error, STATUS_SYSTEM, "out of memory") : STATUS_OK;
 
+    if (status == STATUS_OK)
+        status = run_check_late(run, &late, error);
     if (status == STATUS_OK)
         status = run_check_policies(run, error);
     if (status == STATUS_OK)
@@ -138,6 +141,8 @@ static void end_one(struct set_run *set, struct table_run *table, const struct e
     job_tell_builds(&table->run.job, table->run.append.builds, status);
     checkpoint_turn(set->checkpoint, table->part);
     status = run_end(&table->run, status, &error);
+    if (status == STATUS_OK)
+        status = run_catch_up(&table->run, &error);
     if (run_restore_policies(&table->run, status, &error) != STATUS_OK)
         table->failure = error;
     if (table->failure.status == STATUS_TRANSIENT)
@@ -173,15 +178,17 @@ static void end_all(struct set_run *set, const struct error *all)
     }
 }
 
-/* Rejected rows of earlier runs are told as long as they wait. */
+/* Of a table that was complete before: what came late since; and rejected rows are told as long as they wait. */
 static enum status tell_complete(struct table_run *table, struct error *error)
 {
-    enum status status = STATUS_OK;
+    enum status status;
 
-    if (!table->planned || !table->run.job.finished || table->run.rejects.open == 0)
+    if (!table->planned || !table->run.job.finished)
         return STATUS_OK;
-    status = job_rejects_render(&table->run.job, &table->run.rejects, error);
-    if (status == STATUS_OK)
+    status = run_catch_up(&table->run, error);
+    if (status == STATUS_OK && table->run.rejects.open > 0)
+        status = job_rejects_render(&table->run.job, &table->run.rejects, error);
+    if (status == STATUS_OK && table->run.rejects.open > 0)
         status = job_rejects_tell(&table->run.rejects, error);
     if (status == STATUS_OK)
         return STATUS_OK;
