@@ -289,7 +289,7 @@ static void test_names_refused(void **state)
     assert_refused("unknown command frobnicate; commands are plan, run, status, clean, replay, bench, schema, "
                    "completion-point, policies, verify, refresh, migrate, help",
                    "frobnicate");
-    assert_refused("--json is no option of run; it belongs to status", "run", JOB, "--json");
+    assert_refused("--json is no option of run; it belongs to status, policies", "run", JOB, "--json");
     assert_refused("--jobs is no option of status; it belongs to plan, run, replay, bench", "status", "--jobs", "2");
     assert_refused("--jobs comes before the command; write hyperfill COMMAND --jobs, such as hyperfill run", "--jobs",
                    "2", "run");
@@ -453,6 +453,26 @@ static void test_help_pages(void **state)
     }
 }
 
+static void test_policies_and_refresh(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE("run", JOB), STATUS_OK);
+    assert_int_equal(options.policies, POLICIES_PAUSE);
+    assert_false(options.allow_drop);
+    assert_int_equal(PARSE("run", JOB, "--policies", "leave", "--allow-drop"), STATUS_OK);
+    assert_int_equal(options.policies, POLICIES_LEAVE);
+    assert_true(options.allow_drop);
+    assert_refused("--policies is one of pause, leave; not \"stop\"", "run", JOB, "--policies", "stop");
+    assert_int_equal(PARSE("policies", "show", "--target", "dbname=x", "--table", "t", "--json"), STATUS_OK);
+    assert_string_equal(options.action, "show");
+    assert_int_equal(PARSE("policies", "restore", "--target", "dbname=x", "--table", "t", "--allow-drop"), STATUS_OK);
+    assert_int_not_equal(PARSE("policies", "--target", "dbname=x", "--table", "t"), STATUS_OK);
+    assert_int_not_equal(PARSE("policies", "pause", "--table", "t"), STATUS_OK);
+    assert_int_equal(PARSE("refresh", "--target", "dbname=x", "--table", "t", "--from", "1", "--until", "2"), STATUS_OK);
+    assert_string_equal(options.until, "2");
+    assert_int_not_equal(PARSE("refresh", "--target", "dbname=x"), STATUS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -473,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_secrets),
         cmocka_unit_test(test_help_pages),
         cmocka_unit_test(test_bench),
+        cmocka_unit_test(test_policies_and_refresh),
     };
 
     alarm(240);
