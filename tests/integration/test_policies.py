@@ -161,6 +161,16 @@ def test_kill_then_the_next_run_restores(hyperfill, source, target):
     assert target.fingerprint("cpu") == source.fingerprint("cpu")
 
 
+def test_the_paused_policy_still_decides(hyperfill, source, target):
+    """--strategy auto compresses what the policy would, also when that is paused by this run or by one that was killed."""
+    target.rows("SELECT remove_compression_policy('cpu')")
+    target.rows("SELECT add_compression_policy('cpu', interval '1 day', initial_start => 'infinity')")
+    killed(hyperfill, source, target)
+    assert "compress" in hyperfill.run("plan", *arguments(source, target)).stdout
+    hyperfill.run("run", *arguments(source, target))
+    assert target.rows("SELECT DISTINCT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'cpu'") == [(True,)]
+
+
 def test_kill_then_restore_alone(hyperfill, source, target):
     killed(hyperfill, source, target)
     assert "left by a run" in policies(hyperfill, target, "show").stdout
