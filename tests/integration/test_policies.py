@@ -206,8 +206,9 @@ def test_the_last_of_several_restores(hyperfill, source, target, servers):
     first = start_and_pause(hyperfill, source, target)
     second = start_and_pause(hyperfill, other, target, "--checkpoint", "second", "--from", "2024-03-05T00:00:00Z")
     assert target.value("SELECT count(DISTINCT key) FROM hyperfill.policy_hold") == 2
-    second.signal(2)
-    second.signal(2)
+    for word in ("stopping", "aborting"):
+        second.signal(2)
+        wait_for(lambda: word in second.stderr, word)  # noqa: B023
     result = second.wait()
     assert "stay paused" in result.stderr and jobs(target) == ALL_OFF
     # Neither does a person take them from a run that lives.

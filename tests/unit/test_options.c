@@ -468,7 +468,8 @@ static void test_policies_and_refresh(void **state)
     assert_int_equal(PARSE("policies", "restore", "--target", "dbname=x", "--table", "t", "--allow-drop"), STATUS_OK);
     assert_int_not_equal(PARSE("policies", "--target", "dbname=x", "--table", "t"), STATUS_OK);
     assert_int_not_equal(PARSE("policies", "pause", "--table", "t"), STATUS_OK);
-    assert_int_equal(PARSE("refresh", "--target", "dbname=x", "--table", "t", "--from", "1", "--until", "2"), STATUS_OK);
+    assert_int_equal(PARSE("refresh", "--target", "dbname=x", "--table", "t", "--from", "1", "--until", "2"),
+                     STATUS_OK);
     assert_string_equal(options.until, "2");
     assert_int_not_equal(PARSE("refresh", "--target", "dbname=x"), STATUS_OK);
 }
