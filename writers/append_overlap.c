@@ -14,24 +14,6 @@ static struct table heeded_table(const struct append_session *session)
     return table;
 }
 
-/* Through the hypertable, so that compressed rows go too. RETURNING is known to be wrong there. */
-static enum status delete_range(struct append_session *session, struct range range, struct error *error)
-{
-    const struct table table = heeded_table(session);
-    struct sql sql = {0};
-    enum status status;
-
-    sql_add(&sql,
-            "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings"
-            " WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction';"
-            " DELETE FROM %s WHERE ",
-            table.sql);
-    table_add_where(&sql, &table, range);
-    status = pg_run(session->pg, sql.text, NULL, error);
-    sql_reset(&sql);
-    return status;
-}
-
 static enum status refuse_rows(struct append_session *session, struct range range, struct error *error)
 {
     const struct table table = heeded_table(session);
@@ -51,9 +33,11 @@ static enum status refuse_rows(struct append_session *session, struct range rang
 
 enum status append_heed_overlap(struct append_session *session, struct range range, struct error *error)
 {
+    const struct table table = heeded_table(session);
+
     switch (session->target->overlap) {
     case OVERLAP_RULE_ERROR: return refuse_rows(session, range, error);
-    case OVERLAP_RULE_REPLACE: return delete_range(session, range, error);
+    case OVERLAP_RULE_REPLACE: return overlap_delete(session->pg, &table, table.sql, range, error);
     case OVERLAP_RULE_KEEP: break;
     }
     return STATUS_OK;

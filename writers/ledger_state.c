@@ -97,7 +97,7 @@ enum status ledger_state_forget(struct pg *pg, const struct ledger *ledger, cons
     return status;
 }
 
-static enum status drop_one(struct pg *pg, const char *name, struct error *error)
+static enum status drop_one(struct pg *pg, const char *name, bool *kept, struct error *error)
 {
     struct sql sql = {0};
     char *used = NULL;
@@ -108,6 +108,7 @@ static enum status drop_one(struct pg *pg, const char *name, struct error *error
     sql_reset(&sql);
     if (status == STATUS_OK && used == NULL)
         status = pg_runf(pg, NULL, error, "DROP TABLE %s", name);
+    *kept = used != NULL;
     free(used);
     return status;
 }
@@ -115,14 +116,16 @@ static enum status drop_one(struct pg *pg, const char *name, struct error *error
 enum status ledger_state_drop(struct pg *pg, const struct ledger *ledger, struct error *error)
 {
     enum status status = STATUS_OK;
+    bool kept = false;
 
     for (size_t i = 0; i < STATE_COUNT && status == STATUS_OK; i++) {
         char *name = ledger_state_table(ledger, states[i].name);
         bool ours = false;
 
         status = ask(pg, ledger, states[i].name, " AND pg_catalog.pg_has_role(c.relowner, 'USAGE')", &ours, error);
-        if (status == STATUS_OK && ours)
-            status = drop_one(pg, name, error);
+        /* Policies that nobody holds may still be of use, and both tables are there or none. */
+        if (status == STATUS_OK && ours && !(kept && strcmp(states[i].name, "policy_hold") == 0))
+            status = drop_one(pg, name, &kept, error);
         free(name);
     }
     return status;

@@ -26,5 +26,13 @@ MUST_CHECK enum status overlap_count(struct pg *pg, const struct table *table, c
 MUST_CHECK enum status overlap_any(struct pg *pg, const struct table *table, struct range window, bool *any,
                                    struct error *error);
 
+/*
+ * In a transaction (READ COMMITTED): deletes the rows of the range, those of compressed chunks too, through the table
+ * itself; `name` names it or the part of it that has the range's rows. Rows that another transaction was unpacking from
+ * the columnstore meanwhile as well. STATUS_TRANSIENT if others write into the range of such a table all the time.
+ */
+MUST_CHECK enum status overlap_delete(struct pg *pg, const struct table *table, const char *name, struct range range,
+                                      struct error *error);
+
 /* Several lines: where and how many. */
 void overlap_report_text(const struct overlap_report *report, const struct table *table, struct sql *text);

@@ -225,21 +225,14 @@ enum status job_plan(struct job *job, struct error *error)
 
 static enum status empty_gap(struct job *job, struct range gap, struct error *error)
 {
-    struct sql sql = {0};
-    enum status status;
+    enum status status = pg_run(job->target, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL, error);
 
-    sql_add(
-        &sql,
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SELECT set_config(name, '0', true) FROM "
-        "pg_catalog.pg_settings WHERE name = 'timescaledb.max_tuples_decompressed_per_dml_transaction'; DELETE FROM %s "
-        "WHERE ",
-        job->table.sql);
-    table_add_where(&sql, &job->table, gap);
-    sql_add(&sql, "; COMMIT");
-    status = pg_run(job->target, sql.text, NULL, error);
+    if (status == STATUS_OK)
+        status = overlap_delete(job->target, &job->table, job->table.sql, gap, error);
+    if (status == STATUS_OK)
+        status = ledger_commit_plain(job->target, error);
     if (status != STATUS_OK)
         pg_rollback(job->target);
-    sql_reset(&sql);
     return status;
 }
 

@@ -13,7 +13,8 @@
  * Retention is not switched on again where it would drop ranges that the ledger says were loaded: rows that were just
  * loaded must not vanish without a word, whichever process restores. Such a policy stays off, with a warning that says
  * how to go on: `allow_drop` (--allow-drop) switches it on all the same, a longer drop_after makes it harmless, and it
- * is looked at again whenever policies of the table are restored. Retention of a continuous aggregate drops only what
+ * is looked at again whenever policies of the table are restored. What it was kept off for is
+ * remembered with it, so that `clean` changes nothing. Retention of a continuous aggregate drops only what
  * can be computed again, and that of drop_created_before goes by the age of chunks: both are restored.
  */
 #pragma once

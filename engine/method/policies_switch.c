@@ -44,7 +44,7 @@ static enum status prepare_tables(struct pg *pg, const struct ledger *ledger, st
     enum status status = ledger_state_prepare(
         pg, ledger, "policy",
         "job_id int PRIMARY KEY, table_oid oid NOT NULL, relation text NOT NULL, kind text NOT NULL,"
-        " paused timestamptz NOT NULL DEFAULT now()",
+        " paused timestamptz NOT NULL DEFAULT now(), keep_lo bigint, keep_hi bigint",
         "hyperfill: background jobs that are paused while history is loaded; hyperfill policies restore", error);
 
     if (status == STATUS_OK)
@@ -242,6 +242,41 @@ static bool would_drop(const struct table *table, const struct range *ranges, si
     return any;
 }
 
+/* What it was withheld for before is remembered with it: the ledger may have been cleaned since. */
+static enum status add_kept(struct pg *pg, const struct policies_switch *how, const struct policy_job *job,
+                            struct range **ranges, size_t *count, struct error *error)
+{
+    char *policy = ledger_state_table(how->ledger, "policy");
+    struct range *all = realloc(*ranges, (*count + 1) * sizeof *all);
+    PGresult *result = NULL;
+    enum status status;
+
+    if (all != NULL)
+        *ranges = all;
+    status = all == NULL ? error_set(error, STATUS_SYSTEM, "out of memory")
+                         : pg_runf(pg, &result, error,
+                                   "SELECT keep_lo, keep_hi FROM %s WHERE job_id = %d AND keep_lo IS NOT NULL", policy,
+                                   job->id);
+    if (status == STATUS_OK && PQntuples(result) == 1)
+        all[(*count)++] =
+            (struct range){strtoll(PQgetvalue(result, 0, 0), NULL, 10), strtoll(PQgetvalue(result, 0, 1), NULL, 10)};
+    PQclear(result);
+    free(policy);
+    return status;
+}
+
+static enum status keep(struct pg *pg, const struct policies_switch *how, const struct policy_job *job,
+                        struct range range, struct error *error)
+{
+    char *policy = ledger_state_table(how->ledger, "policy");
+    enum status status =
+        pg_runf(pg, NULL, error, "UPDATE %s SET keep_lo = '%" PRId64 "', keep_hi = '%" PRId64 "' WHERE job_id = %d",
+                policy, range.lo, range.hi, job->id);
+
+    free(policy);
+    return status;
+}
+
 static enum status must_stay_off(struct pg *pg, const struct policies_switch *how, const struct policy_job *job,
                                  bool *off, struct error *error)
 {
@@ -249,7 +284,7 @@ static enum status must_stay_off(struct pg *pg, const struct policies_switch *ho
     struct range *ranges = NULL, dropped = {0};
     char text[POLICY_TEXT_MAX], range[TABLE_RANGE_TEXT_MAX];
     enum status status;
-    size_t count;
+    size_t count = 0;
 
     *off = false;
     if (!job->has_horizon || how->allow_drop)
@@ -261,6 +296,8 @@ static enum status must_stay_off(struct pg *pg, const struct policies_switch *ho
     status = table_refresh_cells(pg, &table, error);
     if (status == STATUS_OK)
         status = loaded_ranges(pg, how->ledger, how->table, "", &ranges, &count, error);
+    if (status == STATUS_OK)
+        status = add_kept(pg, how, job, &ranges, &count, error);
     if (status == STATUS_OK && would_drop(&table, ranges, count, job->horizon, &dropped)) {
         *off = true;
         log_line(
@@ -268,6 +305,7 @@ static enum status must_stay_off(struct pg *pg, const struct policies_switch *ho
             "the %s stays off: it would drop rows that were loaded, in %s. Once they may go, or drop_after is longer:"
             " hyperfill policies restore --target … --table %s.%s [--allow-drop]",
             policy_text(job, text), table_range_text(how->table, dropped, range), how->table->schema, how->table->name);
+        status = keep(pg, how, job, dropped, error);
     }
     free(ranges);
     free(table.cells);

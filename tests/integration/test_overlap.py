@@ -393,3 +393,31 @@ def test_replace_on_compressed_chunks_survives_kills(servers, community, hyperfi
     overlap.start(*more).wait(check=0)
     assert community.fingerprint("m", where=f"time < '{T}'") == overlap.source.fingerprint("m", where=f"time < '{T}'")
     assert community.fingerprint("m", where=f"time >= '{T}'") == after
+
+
+def test_replace_ranges_that_share_batches(servers, community, hyperfill, tmp_path):
+    """Neighbours unpack the same batches at the same time; of several turns, since not each meets."""
+    for turn in range(6):
+        community.execute("DROP TABLE IF EXISTS m; DROP SCHEMA IF EXISTS hyperfill CASCADE")
+        overlap = compressed_overlap(servers["pg15"], community, "postgresql", "compressed", False, tmp_path, hyperfill, "30 min")
+        overlap.start("--overlap", "replace", "--range-interval", "1h", "--jobs", "8", "--checkpoint", f"{turn}").wait(check=0)
+        assert community.value("SELECT count(*) FROM m WHERE note <> 'source' AND time < %s", [T]) == 0
+
+
+def test_a_batch_that_another_transaction_unpacks(servers, community, hyperfill, tmp_path):
+    """Rows of a batch that somebody else decompresses meanwhile are none that the DELETE's snapshot knows."""
+    overlap = compressed_overlap(servers["pg15"], community, "postgresql", "compressed", False, tmp_path, hyperfill)
+    other = community.connect()
+    cursor = other.cursor()
+    # One row of the batch: the others go into the chunk's heap, not yet committed.
+    cursor.execute("DELETE FROM m WHERE time = '2024-03-04 14:00Z'")
+    process = overlap.start("--overlap", "replace")
+    wait_until(lambda: not process.running or community.value(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+        " AND (database IS NULL OR database = (SELECT oid FROM pg_database WHERE datname = current_database()))"), 30)
+    assert process.running, process.result()
+    other.commit()
+    other.close()
+    process.wait(check=0)
+    assert community.fingerprint("m", where=f"time < '{T}'") == overlap.source.fingerprint("m", where=f"time < '{T}'")
+    assert community.value(f"SELECT count(*) FROM m WHERE time >= '{T}'") == 71

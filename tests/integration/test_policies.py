@@ -135,7 +135,7 @@ def test_restored_after_a_failure_and_a_signal(hyperfill, source, target):
         process = start_and_pause(hyperfill, source, target, "--checkpoint", f"c{signals}")
         for number in range(signals):
             process.signal(2)
-            wait_for(lambda: ["stopping", "aborting"][number] in process.stderr, "the signal")  # noqa: B023
+            wait_for(lambda: ["stopping", "aborting"][number] in process.stderr or not process.running, "the signal")  # noqa: B023
         if signals == 2:
             process.wait(check=STOPPED)
         lock.release()
@@ -148,7 +148,7 @@ def killed(hyperfill, source, target):
     process = start_and_pause(hyperfill, source, target)
     process.kill()
     lock.release()
-    assert jobs(target) == ALL_OFF
+    assert not any(on for _, on in jobs(target))
     # The connections of the dead take a moment.
     wait_for(lambda: target.value("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1212566608"
                                   " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())") == 0, "dead")
@@ -159,6 +159,16 @@ def test_kill_then_the_next_run_restores(hyperfill, source, target):
     hyperfill.run("run", *arguments(source, target))
     assert jobs(target) == ALL_ON and paused(target) == 0
     assert target.fingerprint("cpu") == source.fingerprint("cpu")
+
+
+def test_the_paused_policy_still_decides(hyperfill, source, target):
+    """--strategy auto compresses what the policy would, also when that is paused by this run or by one that was killed."""
+    target.rows("SELECT remove_compression_policy('cpu')")
+    target.rows("SELECT add_compression_policy('cpu', interval '1 day', initial_start => 'infinity')")
+    killed(hyperfill, source, target)
+    assert "compress" in hyperfill.run("plan", *arguments(source, target)).stdout
+    hyperfill.run("run", *arguments(source, target))
+    assert target.rows("SELECT DISTINCT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'cpu'") == [(True,)]
 
 
 def test_kill_then_restore_alone(hyperfill, source, target):
@@ -196,8 +206,9 @@ def test_the_last_of_several_restores(hyperfill, source, target, servers):
     first = start_and_pause(hyperfill, source, target)
     second = start_and_pause(hyperfill, other, target, "--checkpoint", "second", "--from", "2024-03-05T00:00:00Z")
     assert target.value("SELECT count(DISTINCT key) FROM hyperfill.policy_hold") == 2
-    second.signal(2)
-    second.signal(2)
+    for word in ("stopping", "aborting"):
+        second.signal(2)
+        wait_for(lambda: word in second.stderr or not second.running, word)  # noqa: B023
     result = second.wait()
     assert "stay paused" in result.stderr and jobs(target) == ALL_OFF
     # Neither does a person take them from a run that lives.
@@ -318,7 +329,8 @@ def test_retention_drops_nothing_that_was_loaded(hyperfill, source, expiring):
     assert "stays off" in result.stderr and "--allow-drop" in result.stderr
     assert jobs(expiring) == [("retention", False), *ALL_ON[1:]]
     assert expiring.fingerprint("cpu") == source.fingerprint("cpu")
-    # Neither does `restore`, until it is harmless.
+    # Neither does `restore`, until it is harmless; also when the ledger knows nothing any more.
+    hyperfill.run("clean", "--target", expiring.conninfo, "--table", "cpu")
     assert "stays off" in policies(hyperfill, expiring, "restore").stderr and not retention(expiring)
     expiring.rows("SELECT alter_job(job_id, config => config || '{\"drop_after\": \"100 years\"}')"
                   " FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'")

@@ -592,6 +592,27 @@ static void test_throttle(void **state)
     assert_refused("--max-rate is no option of bench; it belongs to run", "bench", JOB, "--max-rate", "1MB");
 }
 
+static void test_policies_and_refresh(void **state)
+{
+    (void)state;
+    assert_int_equal(PARSE("run", JOB), STATUS_OK);
+    assert_int_equal(options.policies, POLICIES_PAUSE);
+    assert_false(options.allow_drop);
+    assert_int_equal(PARSE("run", JOB, "--policies", "leave", "--allow-drop"), STATUS_OK);
+    assert_int_equal(options.policies, POLICIES_LEAVE);
+    assert_true(options.allow_drop);
+    assert_refused("--policies is one of pause, leave; not \"stop\"", "run", JOB, "--policies", "stop");
+    assert_int_equal(PARSE("policies", "show", "--target", "dbname=x", "--table", "t", "--json"), STATUS_OK);
+    assert_string_equal(options.action, "show");
+    assert_int_equal(PARSE("policies", "restore", "--target", "dbname=x", "--table", "t", "--allow-drop"), STATUS_OK);
+    assert_int_not_equal(PARSE("policies", "--target", "dbname=x", "--table", "t"), STATUS_OK);
+    assert_int_not_equal(PARSE("policies", "pause", "--table", "t"), STATUS_OK);
+    assert_int_equal(PARSE("refresh", "--target", "dbname=x", "--table", "t", "--from", "1", "--until", "2"),
+                     STATUS_OK);
+    assert_string_equal(options.until, "2");
+    assert_int_not_equal(PARSE("refresh", "--target", "dbname=x"), STATUS_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -618,6 +639,7 @@ int main(void)
         cmocka_unit_test(test_bench),
         cmocka_unit_test(test_completion_point),
         cmocka_unit_test(test_throttle),
+        cmocka_unit_test(test_policies_and_refresh),
     };
 
     alarm(1700);
