@@ -207,7 +207,7 @@ def test_source_lag_refused(hyperfill, servers, source, target, tmp_path):
     finally:
         source.execute("DROP OWNED BY looker; DROP ROLE looker")
     path = tmp_path / "m.csv"
-    path.write_text("time,value,note\n2024-01-01 00:00+00,1,x\n")
+    path.write_text("time,value,note\n2024-01-30 00:00+00,1,x\n")
     command[2] = str(path)
     result = hyperfill.run(*command, "--checkpoint", "other", check=USAGE)
     assert "PostgreSQL source" in result.stderr, result
