@@ -293,7 +293,8 @@ static void set_sort(struct range_set *set)
     for (size_t i = 0; i < set->slot_count; i++)
         if (set->slots[i].lo != set->slots[i].hi)
             set->slots[count++] = set->slots[i];
-    qsort(set->slots, count, sizeof *set->slots, range_compare);
+    if (count > 0)
+        qsort(set->slots, count, sizeof *set->slots, range_compare);
 }
 
 /* Looks at the whole records of the window; *done is false where a record cannot be cut. */

@@ -64,12 +64,13 @@ struct append_target {
     pthread_mutex_t mutex; /* guards made */
     struct range *made;    /* cells that exist for sure: known at start or made by us */
     size_t made_count, made_room;
-    struct builds *builds;   /* cells that are built; NULL: none */
-    bool create_partitions;  /* those that are missing: writers/partitions.h */
-    bool compress_by_policy; /* only what the table's policy would compress, too */
-    const char *policy_jobs; /* ids of policies that count as on, as "{1,2}": a run pauses them while it loads */
-    int64_t sort_bytes_max;  /* what each session may hold to sort a piece */
-    bool ahead;              /* make chunks ahead: set by init, switched off when it turns out to be impossible */
+    struct builds *builds;     /* cells that are built; NULL: none */
+    bool create_partitions;    /* those that are missing: writers/partitions.h */
+    bool compress_by_policy;   /* only what the table's policy would compress, too */
+    const char *policy_jobs;   /* ids of policies that count as on, as "{1,2}": a run pauses them while it loads */
+    int64_t sort_bytes_max;    /* what each session may hold to sort a piece */
+    struct throttle *throttle; /* of replayed records alone, since pieces have the pipeline's; NULL: none */
+    bool ahead;                /* make chunks ahead: set by init, switched off when it turns out to be impossible */
 };
 
 MUST_CHECK enum status append_target_init(struct append_target *target,

@@ -42,6 +42,7 @@ static enum status copy_input(struct pg *pg, const struct append_target *target,
         if (replays[i].key.input != input || !replays[i].due || replays[i].drop)
             continue;
         sent++;
+        throttle_take(target->throttle, 1, (int64_t)replays[i].size);
         status = put_record(pg, of, &replays[i], &shaped, error);
         /* One line end for all: a COPY holds its text to that of its first record. */
         if (status == STATUS_OK)

@@ -6,6 +6,7 @@
 
 #include "engine/cli/commands.h"
 #include "engine/cli/job_rejects.h"
+#include "engine/cli/job_throttle.h"
 #include "engine/cli/text.h"
 #include "engine/log.h"
 #include "readers/record.h"
@@ -14,6 +15,7 @@
 struct replaying {
     struct job job;
     struct job_rejects rejects;
+    struct job_throttle throttle;
     struct reject_pairs pairs;
     char path[CHECKPOINT_PATH_MAX];
     struct checkpoint *checkpoint;
@@ -86,6 +88,7 @@ static enum status replay_records(struct replaying *replaying, struct replay_cou
         .table = &job->table,
         .inputs = job->inputs,
         .input_count = job->input_count,
+        .throttle = replaying->throttle.throttle,
     };
     struct error bad;
     enum status status;
@@ -151,6 +154,8 @@ static enum status replay_job(struct replaying *replaying, struct error *error)
     if (status == STATUS_OK)
         status = reject_files_read(&rejects->files, job->ledger.job, job->inputs[0].quote, job->inputs[0].escape,
                                    &replaying->pairs, error);
+    if (status == STATUS_OK)
+        status = job_throttle_start(&replaying->throttle, job, replaying->stop, error);
     if (status != STATUS_OK)
         return status;
     status = replay_records(replaying, &done, error);
@@ -184,6 +189,7 @@ enum status command_replay(const struct options *options, struct error *error)
         status = job_open(&replaying->job, options, replaying->stop, error);
     if (status == STATUS_OK)
         status = replay_job(replaying, error);
+    job_throttle_finish(&replaying->throttle);
     signals_finish(replaying->signals);
     reject_pairs_reset(&replaying->pairs);
     job_close(&replaying->job);

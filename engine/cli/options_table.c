@@ -163,7 +163,7 @@ const struct option_entry option_table[] = {
     {"retry-seconds", "N", JOB | VERIFY | REFRESH, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
      .help = "how long to retry when a server or the network fails", .default_text = "300"},
 
-    {"max-rate", "SIZE|ROWS", RUN, 0, GROUP_SPEED, OPTION_TEXT, AT(max_rate_text),
+    {"max-rate", "SIZE|ROWS", RUN | REPLAY, 0, GROUP_SPEED, OPTION_TEXT, AT(max_rate_text),
      .help = "how much all writers together may send in a second, such as 20MB or 50000rows",
      .default_text = "as much as goes"},
     {"max-source-lag", "LAG", RUN, 0, GROUP_SPEED, OPTION_TEXT, AT(source_lag_text),
@@ -245,7 +245,7 @@ const struct option_entry option_table[] = {
 
     {"window", "LENGTH", POINT, 0, GROUP_METHOD, OPTION_TEXT, AT(window),
      .help = "how far back to compare, such as 2h; in the column's own unit where it is an integer",
-     .default_text = "2h (30d of dates), and longer until it shows where dual writing began"},
+     .default_text = "15m (30d of dates), and longer, up to some days, until it shows where dual writing began"},
     {"bucket", "LENGTH", POINT, 0, GROUP_METHOD, OPTION_TEXT, AT(bucket),
      .help = "length of a bucket, whose rows are compared as a whole", .default_text = "10s, 1d of dates"},
     {"watch", "SECONDS", POINT, 0, GROUP_METHOD, OPTION_LONG, AT(watch_seconds), .min = 1, .max = 86400,

@@ -8,12 +8,12 @@
 #include "engine/stats.h"
 
 #define BUCKETS_MAX 1000000
-#define WINDOW_DEFAULT_SECONDS 7200
+#define WINDOW_DEFAULT_SECONDS 900
 #define BUCKET_DEFAULT_SECONDS 10
 /* Days, as buckets of a date column cannot be shorter than one. */
 #define WINDOW_DEFAULT_DATES 30
 /* A window that nobody asked for grows to this many times its length, and no further once a look takes so long. */
-#define GROWTH_MAX 64
+#define GROWTH_MAX 512
 #define GROWTH_LOOK_NS INT64_C(10000000000)
 /* An integer is taken for a time if that makes it one of these years around now. */
 #define PLAUSIBLE_SECONDS (3 * 366 * INT64_C(86400))

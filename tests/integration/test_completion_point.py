@@ -74,9 +74,9 @@ def test_zones(hyperfill, servers, target, kind):
     until = pair.seconds(found["until"])
     assert 1480 <= begin <= 1500, (begin, found)
     assert 100 < until < 1400, (until, found)
-    assert found["begin_seen"] and found["missing"]["differ"] >= 340 and found["consistent"]["differ"] == 0
-    assert found["missing"]["source_rows"] >= 2 * 3400 and found["consistent"]["source_rows"] == found["consistent"]["target_rows"]
-    assert set(found["strip"][:330]) <= {"<", "."}
+    assert found["begin_seen"] and found["missing"]["differ"] >= 20 and found["consistent"]["differ"] == 0
+    assert found["missing"]["source_rows"] >= 2 * 200 and found["consistent"]["source_rows"] == found["consistent"]["target_rows"]
+    assert set(found["strip"][:20]) == {"<"}
     # A round minute at the least.
     assert until % 1 == 0 and (pair.now - until) % 60 == 0
     plan = hyperfill.run("run", "--source", pair.source.conninfo, "--target", pair.target.conninfo, "--table", "m", "--time-column", "time",
@@ -246,7 +246,7 @@ def test_interrupted(hyperfill, servers):
     pair.fill_both(3000, 0)
     process = hyperfill.start("completion-point", *pair.options("--watch", "1000", "--window", "10m"))
     deadline = time.time() + 30
-    while time.time() < deadline and pair.source.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'") < 2:
+    while time.time() < deadline and pair.source.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'") < 1:
         time.sleep(0.05)
     process.signal(2)
     assert process.wait(timeout=30).status == 7

@@ -57,12 +57,10 @@ def paused(process):
 
 # At most a quarter of a second is made up for, and what each of two connections has in its hands goes at once.
 @pytest.mark.parametrize("rate, seconds", [("12000rows", 2), ("900KB", 1.2)])
-@pytest.mark.parametrize("wire", ["csv", "binary"])
-def test_rate(hyperfill, source, target, rate, seconds, wire):
+def test_rate(hyperfill, source, target, rate, seconds):
     """Not faster than allowed; that it is not much slower is the unit test's matter."""
-    file = [] if wire == "binary" else ["--source-table", "m"]
     since = time.monotonic()
-    result = hyperfill.run(*options(source, target, "--max-rate", rate, *file))
+    result = hyperfill.run(*options(source, target, "--max-rate", rate))
     assert time.monotonic() - since >= seconds, result
     assert_whole(source, target)
 
@@ -84,6 +82,21 @@ def test_rate_of_file(hyperfill, source, target, tmp_path):
     hyperfill.run(*command, "--max-rate", "15000rows")
     assert time.monotonic() - since >= (ROWS - before) / 15000 - 0.5
     assert_whole(source, target)
+
+
+def test_rate_of_replay(hyperfill, servers, tmp_path):
+    """Records that are replayed keep to the rate, too."""
+    target = create_target(servers["pg15"].create_database())
+    path = tmp_path / "m.csv"
+    path.write_text("time,value,note\n" + "".join(f"2024-01-01 00:{n // 60:02}:{n % 60:02}+00,none,x\n" for n in range(900)))
+    options = ["--source", str(path), "--target", target.conninfo, "--table", "m", "--time-column", "time", "--range-interval", "1d"]
+    hyperfill.run("run", *options, "--on-bad-row", "reject", check=8)
+    rejects = tmp_path / "hyperfill-m.rejects"
+    rejects.write_text(rejects.read_text().replace("none", "7"))
+    since = time.monotonic()
+    result = hyperfill.run("replay", *options, "--max-rate", "450rows")
+    assert time.monotonic() - since >= 1.5, result
+    assert target.value("SELECT count(*) FROM m WHERE value = 7") == 900
 
 
 def test_target_size(hyperfill, source, target):
@@ -149,8 +162,7 @@ def test_archive_backlog(hyperfill, servers, source):
     assert_whole(source, target)
 
 
-@pytest.mark.parametrize("limit", ["1MB", "1s"])
-def test_source_lag(hyperfill, servers, limit):
+def test_source_lag(hyperfill, servers):
     """A standby that does not replay, seen from its primary and from itself."""
     server = servers.another("pg15")
     standby = server.standby(wal_receiver_status_interval="1s")
@@ -163,13 +175,16 @@ def test_source_lag(hyperfill, servers, limit):
     source.execute("CREATE TABLE other AS SELECT repeat(md5(n::text), 10) FROM generate_series(1, 10000) n")
     wait_until(lambda: source.value("SELECT replay_lag > interval '2 s' AND replay_lsn < pg_current_wal_lsn() - 2000000 FROM pg_stat_replication"),
                what="a lag that the source knows of")
+    command = {side: options(side, target, "--progress", "json", "--checkpoint", name) for name, side in (("primary", source), ("standby", behind))}
     for side in (source, behind):
-        process = hyperfill.start(*options(side, target, "--max-source-lag", limit, "--progress", "json", "--checkpoint", side.server.kind + str(id(side))))
-        wait_until(lambda: paused(process), what="a pause")
-        assert "source lag" in paused(process) and target.value("SELECT count(*) FROM m") == 0
-        process.signal(2)
-        assert process.wait(timeout=30).status == STOPPED
-    process = hyperfill.start(*options(source, target, "--max-source-lag", limit, "--progress", "json", "--checkpoint", source.server.kind + str(id(source))))
+        for limit in ("1MB", "1s"):
+            process = hyperfill.start(*command[side], "--max-source-lag", limit)
+            wait_until(lambda: paused(process), what="a pause")
+            assert "source lag" in paused(process) and target.value("SELECT count(*) FROM m") == 0
+            assert (" s > 1.0 s" if limit == "1s" else " > 1.0 MB") in paused(process)
+            process.signal(2)
+            assert process.wait(timeout=30).status == STOPPED
+    process = hyperfill.start(*command[source], "--max-source-lag", "1MB")
     wait_until(lambda: paused(process), what="a pause")
     behind.value("SELECT pg_wal_replay_resume()::text")
     behind.close()
@@ -192,7 +207,7 @@ def test_source_lag_refused(hyperfill, servers, source, target, tmp_path):
     finally:
         source.execute("DROP OWNED BY looker; DROP ROLE looker")
     path = tmp_path / "m.csv"
-    path.write_text("time,value,note\n")
+    path.write_text("time,value,note\n2024-01-30 00:00+00,1,x\n")
     command[2] = str(path)
     result = hyperfill.run(*command, "--checkpoint", "other", check=USAGE)
     assert "PostgreSQL source" in result.stderr, result
