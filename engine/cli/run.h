@@ -81,7 +81,7 @@ MUST_CHECK enum status run_take_over_policies(struct run *run, struct error *err
 MUST_CHECK enum status run_check_late(const struct run *run, struct range *window, struct error *error);
 
 /*
- * Of a job that is complete: loads again what came late, as often as it is asked. Nothing without --late. STATUS_DATA if
- * both sides still differ afterwards. Connections are its own.
+ * Of a job that is complete: loads again what came late, as often as it is asked. Nothing without --late. STATUS_DATA
+ * if both sides still differ afterwards. Connections are its own.
  */
 MUST_CHECK enum status run_catch_up(struct run *run, struct error *error);
