@@ -68,6 +68,7 @@ static void check(const char *text, size_t size)
         error_reset(&error);
         if (lines_open(&lines, &error) != STATUS_OK)
             abort();
+        lines_first(&lines, CHECKPOINT_FIRST);
         lines_state(&lines, &state);
         if (lines_close(&lines, &error) != STATUS_OK)
             abort();
