@@ -21,6 +21,7 @@ file=
 work=
 hyperfill_pid=
 writer_pids=()
+new_bin=
 
 say() { printf '\n== %s\n' "$*"; }
 note() { printf '   %s\n' "$*"; }
@@ -51,7 +52,8 @@ show() {
     printf '\n' >&3
 }
 
-hyperfill() { "$root/build/hyperfill" "$@"; }
+# schema takes pg_dump from PATH, and the one of the newer server reads both.
+hyperfill() { PATH=$new_bin:$PATH "$root/build/hyperfill" "$@"; }
 sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 -d "service=$1" -c "$2"; }
 seconds_since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f s", b - a }'; }
 
@@ -135,6 +137,8 @@ fill_source() {
              generate_series(1, $hosts) h"
     sql old "CREATE INDEX cpu_time ON cpu (time DESC)"
     sql old "CREATE INDEX cpu_tags_time ON cpu (tags_id, time DESC)"
+    sql old "CREATE TABLE hosts (id integer PRIMARY KEY, name text NOT NULL UNIQUE, rack integer);
+        INSERT INTO hosts SELECT h, 'host_' || h, h % 7 FROM generate_series(1, $hosts) h"
     sql old "VACUUM ANALYZE cpu"
     note "$(sql old "SELECT to_char(count(*), 'FM999,999,999') || ' rows of 13 columns, '
         || pg_size_pretty(pg_total_relation_size('cpu')) || ' with indexes' FROM cpu")"
@@ -221,9 +225,12 @@ source = service=old
 target = service=new
 jobs = 2
 memory = 64MB
-late = 5s
+late = 30s
+window = 2 min
+bucket = 1s
 
 [table cpu]
+time_column = time
 hypertable = time,6 hours
 INI
     show cat app.ini
@@ -248,7 +255,7 @@ wait_half() {
 # exec in a subshell, so that the process to kill is hyperfill itself.
 migrate_until_half() {
     show hyperfill migrate --file app.ini --continue '&'
-    (exec "$root/build/hyperfill" migrate --file app.ini --continue --progress plain </dev/null >&3 2>&3) &
+    (PATH=$new_bin:$PATH && exec "$root/build/hyperfill" migrate --file app.ini --continue --progress plain </dev/null >&3 2>&3) &
     hyperfill_pid=$!
     wait_half
     printf '   $ kill -9 %s\n' "$hyperfill_pid"
@@ -270,6 +277,7 @@ demo_postgres() {
     say "Start an old PostgreSQL and a new TimescaleDB, private to this demo"
     start_server old pg15
     start_server new ts17
+    new_bin=$(tests/server.sh bin ts17 </dev/null | tail -n 1)
     say "The old database has a week of measurements of $hosts hosts, and a table of these hosts"
     fill_source
     start_application
@@ -282,16 +290,16 @@ demo_postgres() {
     dual_writes
     say "An outage: the new database is restarted"
     outage
-    say "Some seconds later: how does it look? The strip shows what is missing, equal, and late"
-    wait_rounds 60
-    say "Go on: completion point and backfill. Kill it without mercy when half is loaded"
+    wait_rounds 50
+    say "Go on: find the completion point, load the history. Kill it without mercy when half is in"
     migrate_until_half
     say "How far is it?"
     shown hyperfill migrate status --file app.ini
     say "The same command again: it goes on from what the target has committed, catches up, verifies"
     shown hyperfill migrate --file app.ini --continue </dev/null
     say "Somebody changes a row of the past by hand: verify finds it"
-    until=$(sql new "SELECT min(until) FROM $completion_points")
+    until=$(hyperfill migrate status --file app.ini --json | sed -n 's/.*"until": *{"cpu": *"\([^"]*\)".*/\1/p')
+    [[ -n $until ]] || die "migrate status does not tell the completion point"
     shown psql -q service=new -c "UPDATE cpu SET usage_user = -1 WHERE (time, tags_id) = (SELECT time, tags_id FROM cpu
         WHERE time < '$until' ORDER BY time DESC, tags_id LIMIT 1)"
     verify=(--source service=old --target service=new --table cpu --until "$until")

@@ -52,6 +52,8 @@ void verify_show(const struct options *options, const struct verify_shown *shown
         verify_print_json(shown);
     else
         verify_print(shown);
+    /* Before the error that goes elsewhere. */
+    fflush(stdout);
 }
 
 void verify_spec_fill(const struct job *job, struct verify_spec *spec)
