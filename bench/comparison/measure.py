@@ -33,7 +33,7 @@ class Peak(threading.Thread):
 
     def _now(self):
         total = 0
-        for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        for entry in [folder / "stat" for folder in pathlib.Path("/proc").iterdir() if folder.name.isdigit()]:
             try:
                 fields = entry.read_text().rpartition(") ")[2].split()
             except OSError:

@@ -81,7 +81,7 @@ class Server:
     def processor_seconds(self):
         """Of the postmaster with all children that it has reaped, and of those that are alive."""
         ticks = 0
-        for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        for entry in [folder / "stat" for folder in pathlib.Path("/proc").iterdir() if folder.name.isdigit()]:
             try:
                 text = entry.read_text()
             except OSError:  # it has ended meanwhile
