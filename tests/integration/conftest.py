@@ -13,10 +13,14 @@ build, in which it is our memory that is looked at, after or before all of them 
 import os
 import random
 import re
+import shutil
 
 import pytest
 
 import harness
+
+
+FAILED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config):
@@ -57,11 +61,15 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport():
+def pytest_runtest_makereport(item):
     outcome = yield
     report = outcome.get_result()
     if report.failed:
+        item.stash[FAILED] = True
         report.sections.append(("seed", f"repeat with HYPERFILL_TEST_SEED={harness.SEED}"))
+    # What a test leaves is of use when it failed; that of all of them would be gigabytes.
+    if report.when == "teardown" and not item.stash.get(FAILED, False) and "tmp_path" in item.funcargs:
+        shutil.rmtree(item.funcargs["tmp_path"], ignore_errors=True)
 
 
 def _or_skip(make, *arguments, **settings):
