@@ -16,7 +16,13 @@ import re
 
 import pytest
 
+# What fails in an assert of the harness is shown as in one of a test.
+pytest.register_assert_rewrite("harness")
+
 import harness
+from harness.commands import CommandBackfill, rows_of
+from harness.rejects import Table
+from harness.target import TARGETS, Target
 
 
 def pytest_configure(config):
@@ -146,6 +152,46 @@ def hyperfill(tmp_path):
         pytest.fail(f"{runner.binary} is not built")
     yield runner
     runner.end()
+
+
+@pytest.fixture
+def make_target(servers, tmp_path):
+    """make_target("pg15-plain"): a table to load files into, of that shape on that kind of server."""
+
+    def make(which):
+        kind, shape = which.split("-")
+        return Target(servers[kind], shape, tmp_path)
+
+    return make
+
+
+@pytest.fixture(params=TARGETS)
+def target(request, make_target):
+    """A table to load files into, once of each shape."""
+    return make_target(request.param)
+
+
+@pytest.fixture(params=["pg15-plain", "ts17-hypertable"])
+def one_of_each(request, make_target):
+    """As target, where partitions do not matter."""
+    return make_target(request.param)
+
+
+@pytest.fixture(params=["pg15-plain", "ts17-hypertable"])
+def table(request, servers, hyperfill):
+    """A table whose constraints bad rows break, once of each shape."""
+    kind, shape = request.param.split("-")
+    return Table(servers[kind].create_database(), hyperfill, shape)
+
+
+@pytest.fixture
+def make_commanded(hyperfill, servers, chance):
+    """make_commanded(kind): a table to be filled from what commands print."""
+
+    def make(kind="ts17", count=8_000, chunk="1 day"):
+        return CommandBackfill(hyperfill, servers[kind], rows_of(chance, count), chunk)
+
+    return make
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ SEED = int(os.environ.get("HYPERFILL_TEST_SEED") or random.SystemRandom().randra
 # a machine that does ten other things is fifty times slower. Where being quick is the promise, the test says its own.
 PATIENCE = 240
 
+# How the program ends, as its help says.
+USAGE, DATA, SERVER, TRANSIENT, SYSTEM, STOPPED, REJECTS = range(2, 9)
+
 # tests/server.sh says so when a kind of server cannot be had on this machine.
 STATUS_SKIPPED = 77
 
