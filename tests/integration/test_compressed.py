@@ -12,7 +12,7 @@ import pytest
 
 from harness import SEED, wait_until
 from harness.target import HEADER, Target
-from test_kill import Backfill, make_backfill
+from test_kill import make_backfill
 
 DATA, STOPPED = 3, 7
 ROWS = 30_000

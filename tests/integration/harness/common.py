@@ -3,7 +3,6 @@
 import os
 import pathlib
 import random
-import socket
 import tempfile
 import time
 
