@@ -4,12 +4,14 @@ HYPERFILL_TEST_KINDS      kinds of servers to test with (default "pg15 ts17 ts18
 HYPERFILL_TEST_COMMUNITY  conninfo of a superuser on a server with TimescaleDB's community edition
 HYPERFILL_TEST_SEED       repeats a run's random choices; each run prints its own
 HYPERFILL_TEST_TIMEOUT    seconds that one test may take (default 1200: it is there for what hangs)
+HYPERFILL_TEST_FAILED     file to which the name of each test that fails is added at once
 HYPERFILL_BINARY          the program under test (default build/hyperfill)
 
 pytest --one-target runs each test against one of its servers and shapes of tables only, drawn by the seed: for a sanitized
 build, in which it is our memory that is looked at, after or before all of them were run with an ordinary one.
 """
 
+import collections
 import os
 import random
 import re
@@ -68,6 +70,27 @@ def pytest_runtest_makereport():
     report = outcome.get_result()
     if report.failed:
         report.sections.append(("seed", f"repeat with HYPERFILL_TEST_SEED={harness.SEED}"))
+
+
+def _tell_of_failure(report):
+    # Workers of pytest-xdist tell the process that started them, which tells of all.
+    file_name = os.environ.get("HYPERFILL_TEST_FAILED")
+    if report.failed and file_name and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(file_name, "a", encoding="utf-8") as file:
+            file.write(report.nodeid + "\n")
+
+
+# The first is of running a test, the second of reading a file of tests.
+pytest_runtest_logreport = pytest_collectreport = _tell_of_failure
+
+
+def pytest_terminal_summary(terminalreporter):
+    """A line for each reason to skip; -rs would have one for each place."""
+    skipped = collections.Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", ()))
+    if skipped:
+        terminalreporter.section("skipped, by reason")
+    for reason, count in skipped.most_common():
+        terminalreporter.write_line(f"{count:5} {reason}")
 
 
 def _or_skip(make, *arguments, **settings):
