@@ -18,7 +18,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 passed=()
 failed=()
+failed_tests=() # of each stage in `failed`, a line each
 pytest_arguments=()
+
+# Where a stage leaves the names of the tests that failed in it, a line each.
+names=$(mktemp)
+readonly names
+trap 'rm -f "$names"' EXIT
 
 usage() {
     sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' test.sh >&2
@@ -33,16 +39,25 @@ stage() {
     shift
     heading "$name"
     SECONDS=0
+    : >"$names"
     if "$@"; then
         passed+=("$name ($SECONDS s)")
     else
         failed+=("$name ($SECONDS s)")
+        # A test that fails and cannot be cleaned up after is named twice.
+        failed_tests+=("$(awk '!seen[$0]++' "$names")")
     fi
 }
 
+# Stages, and what failed in each, in so few lines that the last 40 of a log hold them all.
 summarize() {
+    local index most=$((24 / (${#failed[@]} + 1)))
     ((${#passed[@]} == 0)) || printf 'passed: %s\n' "${passed[@]}"
-    ((${#failed[@]} == 0)) || printf 'FAILED: %s\n' "${failed[@]}"
+    for index in "${!failed[@]}"; do
+        echo "FAILED: ${failed[index]}"
+        awk -v most="$most" 'NF && ++n <= most { print "    " $0 } END { if (n > most) print "    and " n - most " more" }' \
+            <<<"${failed_tests[index]}"
+    done
 }
 
 # Which servers a test run needs is known before the first test; a download then does not count against a test's time.
@@ -66,8 +81,14 @@ build() {
 }
 
 unit_tests() {
-    local sanitize=$1
-    sanitized "$sanitize" ctest --test-dir "$(folder_of "$sanitize")" --output-on-failure --no-tests=error
+    local sanitize=$1 folder log status=0
+    folder=$(folder_of "$sanitize")
+    log=$folder/Testing/Temporary/LastTestsFailed.log
+    rm -f "$log"
+    sanitized "$sanitize" ctest --test-dir "$folder" --output-on-failure --no-tests=error || status=$?
+    # Of lines such as 12:test_queue.
+    [[ ! -f $log ]] || cut -d : -f 2- "$log" >>"$names"
+    return "$status"
 }
 
 integration_tests() {
@@ -77,7 +98,8 @@ integration_tests() {
         workers=(-n "${HYPERFILL_TEST_WORKERS:-$(($(nproc) + 1))}")
     fi
     HYPERFILL_BINARY=$(folder_of "$sanitize")/hyperfill sanitized "$sanitize" env PYTHONDONTWRITEBYTECODE=1 \
-        /usr/bin/python3 -m pytest -p no:cacheprovider -rs "${workers[@]}" tests/integration "$@" "${pytest_arguments[@]}" || status=$?
+        HYPERFILL_TEST_FAILED="$names" /usr/bin/python3 -m pytest -p no:cacheprovider -rfE "${workers[@]}" tests/integration "$@" \
+        "${pytest_arguments[@]}" || status=$?
     # 5: no test was selected, which the arguments for pytest may well mean for one of several runs.
     ((status == 0 || status == 5 && ${#pytest_arguments[@]} > 0))
 }

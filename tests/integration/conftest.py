@@ -4,12 +4,14 @@ HYPERFILL_TEST_KINDS      kinds of servers to test with (default "pg15 ts17 ts18
 HYPERFILL_TEST_COMMUNITY  conninfo of a superuser on a server with TimescaleDB's community edition
 HYPERFILL_TEST_SEED       repeats a run's random choices; each run prints its own
 HYPERFILL_TEST_TIMEOUT    seconds that one test may take (default 1200: it is there for what hangs)
+HYPERFILL_TEST_FAILED     file to which the name of each test that fails is added at once
 HYPERFILL_BINARY          the program under test (default build/hyperfill)
 
 pytest --one-target runs each test against one of its servers and shapes of tables only, drawn by the seed: for a sanitized
 build, in which it is our memory that is looked at, after or before all of them were run with an ordinary one.
 """
 
+import collections
 import os
 import random
 import re
@@ -17,7 +19,13 @@ import shutil
 
 import pytest
 
+# What fails in an assert of the harness is shown as in one of a test.
+pytest.register_assert_rewrite("harness")
+
 import harness
+from harness.commands import CommandBackfill, rows_of
+from harness.rejects import Table
+from harness.target import TARGETS, Target
 
 
 FAILED = pytest.StashKey[bool]()
@@ -70,6 +78,27 @@ def pytest_runtest_makereport(item):
     # What a test leaves is of use when it failed; that of all of them would be gigabytes.
     if report.when == "teardown" and not item.stash.get(FAILED, False) and "tmp_path" in item.funcargs:
         shutil.rmtree(item.funcargs["tmp_path"], ignore_errors=True)
+
+
+def _tell_of_failure(report):
+    # Workers of pytest-xdist tell the process that started them, which tells of all.
+    file_name = os.environ.get("HYPERFILL_TEST_FAILED")
+    if report.failed and file_name and "PYTEST_XDIST_WORKER" not in os.environ:
+        with open(file_name, "a", encoding="utf-8") as file:
+            file.write(report.nodeid + "\n")
+
+
+# The first is of running a test, the second of reading a file of tests.
+pytest_runtest_logreport = pytest_collectreport = _tell_of_failure
+
+
+def pytest_terminal_summary(terminalreporter):
+    """A line for each reason to skip; -rs would have one for each place."""
+    skipped = collections.Counter(report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", ()))
+    if skipped:
+        terminalreporter.section("skipped, by reason")
+    for reason, count in skipped.most_common():
+        terminalreporter.write_line(f"{count:5} {reason}")
 
 
 def _or_skip(make, *arguments, **settings):
@@ -154,6 +183,46 @@ def hyperfill(tmp_path):
         pytest.fail(f"{runner.binary} is not built")
     yield runner
     runner.end()
+
+
+@pytest.fixture
+def make_target(servers, tmp_path):
+    """make_target("pg15-plain"): a table to load files into, of that shape on that kind of server."""
+
+    def make(which):
+        kind, shape = which.split("-")
+        return Target(servers[kind], shape, tmp_path)
+
+    return make
+
+
+@pytest.fixture(params=TARGETS)
+def target(request, make_target):
+    """A table to load files into, once of each shape."""
+    return make_target(request.param)
+
+
+@pytest.fixture(params=["pg15-plain", "ts17-hypertable"])
+def one_of_each(request, make_target):
+    """As target, where partitions do not matter."""
+    return make_target(request.param)
+
+
+@pytest.fixture(params=["pg15-plain", "ts17-hypertable"])
+def table(request, servers, hyperfill):
+    """A table whose constraints bad rows break, once of each shape."""
+    kind, shape = request.param.split("-")
+    return Table(servers[kind].create_database(), hyperfill, shape)
+
+
+@pytest.fixture
+def make_commanded(hyperfill, servers, chance):
+    """make_commanded(kind): a table to be filled from what commands print."""
+
+    def make(kind="ts17", count=8_000, chunk="1 day"):
+        return CommandBackfill(hyperfill, servers[kind], rows_of(chance, count), chunk)
+
+    return make
 
 
 @pytest.fixture

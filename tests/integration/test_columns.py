@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from test_input import Target, USAGE, DATA
+from harness import DATA, USAGE
+from harness.target import Target
 
 COLUMNS = "time timestamptz NOT NULL, device text, value double precision, note text"
 

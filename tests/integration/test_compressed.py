@@ -11,8 +11,8 @@ import subprocess
 import pytest
 
 from harness import SEED, wait_until
-from test_input import HEADER, Target, make_target  # noqa: F401 (a fixture)
-from test_kill import Backfill, make_backfill
+from harness.target import HEADER, Target
+from test_kill import make_backfill
 
 DATA, STOPPED = 3, 7
 ROWS = 30_000
@@ -78,7 +78,7 @@ FILES = {
 
 
 @pytest.fixture
-def target(make_target):  # noqa: F811
+def target(make_target):
     return make_target("ts17-hypertable").create()
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from test_input import DATA, USAGE, Target, assert_place
+from harness import DATA, USAGE
+from harness.target import Target, assert_place
 
 COLUMNS = "time timestamptz NOT NULL, value double precision, note text, more text"
 

@@ -370,3 +370,40 @@ def test_runner_kills_and_signals(python):
     assert process.wait().status == -signal.SIGKILL
     with pytest.raises(AssertionError, match="still running"):
         python.run("-c", script, timeout=0.1)
+
+
+# ---- What a run tells in the end
+
+TOLD = """
+import pytest
+
+@pytest.fixture
+def unclean():
+    yield
+    assert 0
+
+def test_good(): pass
+def test_bad(): assert 0
+def test_unclean(unclean): assert 0
+@pytest.mark.parametrize("n", range(3))
+def test_here(n): pytest.skip("no server")
+def test_there(): pytest.skip("no server")
+def test_elsewhere(): pytest.skip("no time")
+"""
+
+
+@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "workers"])
+def test_failures_are_named_and_skips_counted(tmp_path, workers):
+    if workers:
+        pytest.importorskip("xdist")
+    (tmp_path / "test_told.py").write_text(TOLD)
+    (tmp_path / "test_broken.py").write_text("import nothing_like_it")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment.update(HYPERFILL_TEST_FAILED=str(tmp_path / "failed"), PYTHONPATH=str(harness.ROOT / "tests" / "integration"))
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "conftest", "-rfE", "--continue-on-collection-errors", *workers]
+    done = subprocess.run([*command, tmp_path], env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == 1, done.stdout
+    failed = (tmp_path / "failed").read_text().splitlines()
+    assert set(failed) == {"test_broken.py", "test_told.py::test_bad", "test_told.py::test_unclean"}, done.stdout
+    assert "    4 no server\n    1 no time\n" in done.stdout
+    assert "SKIPPED" not in done.stdout and "FAILED test_told.py::test_bad" in done.stdout

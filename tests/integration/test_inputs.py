@@ -2,13 +2,11 @@
 
 import datetime
 import os
-import pathlib
 
 import pytest
 
-import harness
 from harness import SEED, START, create_cpu, fill_cpu
-from test_kill import HOSTS, STEP, UNTIL, Backfill
+from test_kill import HOSTS, Backfill
 from test_nab import FILES, FOLDER, database  # noqa: F401 (a fixture)
 
 ROWS = 120_000

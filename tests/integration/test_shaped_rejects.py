@@ -2,7 +2,7 @@
 
 import pytest
 
-from test_input import Target
+from harness.target import Target
 
 REJECTS = 10
 

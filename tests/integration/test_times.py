@@ -6,8 +6,6 @@ import subprocess
 
 import pytest
 
-import harness
-
 READER = os.path.join(os.path.dirname(os.environ.get("HYPERFILL_BINARY", "build/hyperfill")), "hyperfill-read-times")
 UTC = datetime.timezone.utc
 

@@ -1,53 +1,9 @@
 /* The checkpoint file of several tables: each part is what a file of its own would be, whatever is lost of the file. */
-#include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "fixture_checkpoint.h"
 
-#include <cmocka.h>
+#define ODD "\"od d\".\"a=b %41\""
 
-#include "engine/checkpoint.h"
-
-#define NASTY "\"od d\".\"a=b %41\""
-
-static char folder[] = "/tmp/hyperfill-checkpoint-set-XXXXXX";
-static char path[sizeof folder + 8];
-
-/* Fails the test with the text of the error. */
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        struct error error;                                                                                            \
-        error_reset(&error);                                                                                           \
-        if ((call) != STATUS_OK)                                                                                       \
-            fail_msg("%s", error.text);                                                                                \
-    } while (0)
-
-static size_t file_get(char *text, size_t room)
-{
-    FILE *file = fopen(path, "r");
-    size_t size;
-
-    assert_non_null(file);
-    size = fread(text, 1, room, file);
-    fclose(file);
-    return size;
-}
-
-static void file_put(const char *text, size_t size)
-{
-    FILE *file = fopen(path, "w");
-
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, size, file), size);
-    fclose(file);
-}
-
-static void piece_add(struct checkpoint *checkpoint, const char *table, int64_t lo, int64_t rows)
+static void table_piece_add(struct checkpoint *checkpoint, const char *table, int64_t lo, int64_t rows)
 {
     const struct checkpoint_piece piece = {.lo = lo, .hi = lo + 10, .mark = 1, .rows = rows, .bytes = rows * 10};
 
@@ -62,7 +18,7 @@ static void set_run(void)
     static struct checkpoint_piece before = {.lo = 100, .hi = 110, .mark = 1, .rows = 1000, .bytes = 5};
     struct checkpoint_part parts[] = {
         {.name = (char *)"a", .state = {.job = "1f", .texts = texts, .text_count = 1, .ranges_planned = 3}},
-        {.name = (char *)NASTY, .state = {.job = "2f", .pieces = &before, .piece_count = 1, .runs = 4}, .starts = true},
+        {.name = (char *)ODD, .state = {.job = "2f", .pieces = &before, .piece_count = 1, .runs = 4}, .starts = true},
     };
     const struct checkpoint_set set = {.parts = parts, .count = 2};
     struct checkpoint *checkpoint;
@@ -70,11 +26,11 @@ static void set_run(void)
     OK(checkpoint_open(path, &checkpoint, &error));
     OK(checkpoint_rewrite_set(checkpoint, &set, &error));
     for (int64_t i = 0; i < 3; i++) {
-        piece_add(checkpoint, "a", i * 10, i + 1);
-        piece_add(checkpoint, NASTY, i * 10, 7);
+        table_piece_add(checkpoint, "a", i * 10, i + 1);
+        table_piece_add(checkpoint, ODD, i * 10, 7);
     }
-    piece_add(checkpoint, "a", 0, 5);
-    checkpoint_turn(checkpoint, NASTY);
+    table_piece_add(checkpoint, "a", 0, 5);
+    checkpoint_turn(checkpoint, ODD);
     OK(checkpoint_failed(checkpoint, 0, 5, 6, "why", &error));
     OK(checkpoint_stop(checkpoint, CHECKPOINT_FAILED, &error));
     checkpoint_turn(checkpoint, "a");
@@ -108,9 +64,9 @@ static void test_round_trip(void **state)
     assert_int_equal(set.parts[0].state.ranges_planned, 3);
     assert_int_equal(set.parts[0].state.end, CHECKPOINT_COMPLETE);
     assert_int_equal(rows_of(&set, "a"), 5 + 2 + 3);
-    nasty = checkpoint_set_part(&set, NASTY);
+    nasty = checkpoint_set_part(&set, ODD);
     assert_ptr_equal(nasty, &set.parts[1]);
-    assert_int_equal(rows_of(&set, NASTY), 1000 + 21);
+    assert_int_equal(rows_of(&set, ODD), 1000 + 21);
     assert_int_equal(nasty->state.end, CHECKPOINT_FAILED);
     assert_int_equal(nasty->state.runs, 5);
     assert_int_equal(nasty->state.run_rows, 21);
@@ -149,13 +105,13 @@ static void test_kinds_are_told_apart(void **state)
 /* Cut anywhere: what is read is what was written by then, of each table. */
 static void test_truncation(void **state)
 {
-    static char text[1 << 16];
     int64_t a_before = -1, nasty_before = -1;
     size_t size;
+    char *text;
 
     (void)state;
     set_run();
-    size = file_get(text, sizeof text);
+    text = file_get(&size);
     for (size_t cut = 0; cut <= size; cut++) {
         struct checkpoint_set set;
         int64_t a, nasty;
@@ -164,7 +120,7 @@ static void test_truncation(void **state)
         OK(checkpoint_read_set(path, &set, &error));
         assert_false(set.damaged);
         a = rows_of(&set, "a");
-        nasty = rows_of(&set, NASTY);
+        nasty = rows_of(&set, ODD);
         assert_true(a >= a_before && nasty >= nasty_before);
         a_before = a;
         nasty_before = nasty;
@@ -172,17 +128,18 @@ static void test_truncation(void **state)
     }
     assert_int_equal(a_before, 10);
     assert_int_equal(nasty_before, 1021);
+    free(text);
 }
 
 /* A byte that was changed is seen, and nothing behind it is believed; no table gets lines of another. */
 static void test_flips(void **state)
 {
-    static char text[1 << 16];
     size_t size;
+    char *text;
 
     (void)state;
     set_run();
-    size = file_get(text, sizeof text);
+    text = file_get(&size);
     for (size_t at = 0; at < size; at++) {
         struct checkpoint_set set;
         struct error error;
@@ -194,39 +151,19 @@ static void test_flips(void **state)
         if (checkpoint_read_set(path, &set, &error) != STATUS_OK)
             continue;
         assert_true(set.damaged || set.torn);
-        assert_true(rows_of(&set, "a") <= 10 && rows_of(&set, NASTY) <= 1021);
+        assert_true(rows_of(&set, "a") <= 10 && rows_of(&set, ODD) <= 1021);
         checkpoint_set_free(&set);
     }
-}
-
-static int folder_make(void **state)
-{
-    (void)state;
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/job", folder);
-    return 0;
-}
-
-static int file_remove(void **state)
-{
-    (void)state;
-    unlink(path);
-    return 0;
-}
-
-static int folder_remove(void **state)
-{
-    (void)state;
-    return rmdir(folder);
+    free(text);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_round_trip, file_remove),
-        cmocka_unit_test_teardown(test_kinds_are_told_apart, file_remove),
-        cmocka_unit_test_teardown(test_truncation, file_remove),
-        cmocka_unit_test_teardown(test_flips, file_remove),
+        cmocka_unit_test_setup(test_round_trip, file_remove),
+        cmocka_unit_test_setup(test_kinds_are_told_apart, file_remove),
+        cmocka_unit_test_setup(test_truncation, file_remove),
+        cmocka_unit_test_setup(test_flips, file_remove),
     };
 
     return cmocka_run_group_tests(tests, folder_make, folder_remove);

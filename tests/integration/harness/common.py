@@ -3,7 +3,6 @@
 import os
 import pathlib
 import random
-import socket
 import tempfile
 import time
 
@@ -16,6 +15,9 @@ SEED = int(os.environ.get("HYPERFILL_TEST_SEED") or random.SystemRandom().randra
 # Seconds after which what is awaited is taken for lost. It costs nothing where all is well, so it is long: a sanitized build on
 # a machine that does ten other things is fifty times slower. Where being quick is the promise, the test says its own.
 PATIENCE = 240
+
+# How the program ends, as its help says.
+USAGE, DATA, SERVER, TRANSIENT, SYSTEM, STOPPED, REJECTS = range(2, 9)
 
 # tests/server.sh says so when a kind of server cannot be had on this machine.
 STATUS_SKIPPED = 77

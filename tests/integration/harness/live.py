@@ -13,7 +13,7 @@ class LiveWriter:
 
         with LiveWriter(database, span=400_000) as writer:
             …
-        writer.check()
+        writer.check(expected)
 
     `span` is how many seconds from START on its rows are strewn over. A row that it cannot write is an error of the block.
     """
@@ -41,11 +41,12 @@ class LiveWriter:
         if self._error is not None and exception[0] is None:
             raise self._error
 
-    def check(self):
-        """All its rows are there, and some were written behind the first."""
+    def check(self, expected):
+        """All its rows are there, some written behind the first; and all others, of which `expected` is the fingerprint."""
         print(f"{self.count} rows written meanwhile, the slowest took {self.slowest:.2f} s")
         assert self.count > 1
         assert self.database.value(f"SELECT count(*) FROM cpu WHERE hostname = 'live' AND tags_id >= {self.FIRST_TAG}") == self.count
+        assert self.database.fingerprint("cpu", where="hostname IS DISTINCT FROM 'live'") == expected
 
     def _run(self):
         try:
