@@ -1,5 +1,6 @@
 """The harness itself: what other tests rely on without looking."""
 
+import pathlib
 import gc
 import hashlib
 import os
@@ -370,6 +371,22 @@ def test_runner_kills_and_signals(python):
     assert process.wait().status == -signal.SIGKILL
     with pytest.raises(AssertionError, match="still running"):
         python.run("-c", script, timeout=0.1)
+
+
+def test_runner_ends_what_is_left_behind_and_no_stranger(python):
+    """A number is soon another process's; PostgreSQL's backends lead groups, and one killed takes its server along."""
+    script = "import subprocess; print(subprocess.Popen(['sleep', '600']).pid)"
+    process = python.start("-c", script)
+    child = int(process.wait(check=0).stdout)
+    stranger = python.start("-c", "import signal; signal.pause()")
+    process.end()
+    wait_until(lambda: not os.path.exists(f"/proc/{child}") or "Z (zombie)" in pathlib.Path(f"/proc/{child}/status").read_text())
+    process.popen.pid = stranger.pid
+    process.end()
+    with pytest.raises(subprocess.TimeoutExpired):
+        stranger.popen.wait(0.2)
+    stranger.end()
+    assert not stranger.running
 
 
 # ---- What a run tells in the end

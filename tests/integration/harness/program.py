@@ -1,5 +1,6 @@
 """The program under test."""
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -29,6 +30,8 @@ class Process:
 
     def __init__(self, arguments, folder, environment, stdin):
         number = next(self._numbers)
+        # Known to all that it starts: its number alone may be another's once it has ended, and is soon where forks are many.
+        self._mark = f"HYPERFILL_TEST_PROCESS={os.getpid()}.{number}.{time.monotonic_ns()}"
         self.arguments = [str(argument) for argument in arguments]
         self._files = [folder / f".run-{number}.{stream}" for stream in ("stdout", "stderr")]
         fed = isinstance(stdin, (str, bytes))
@@ -37,7 +40,7 @@ class Process:
             self.popen = subprocess.Popen(
                 self.arguments,
                 cwd=folder,
-                env=environment,
+                env=environment | dict([self._mark.split("=")]),
                 stdin=subprocess.PIPE if fed else stdin if stdin is not None else subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -102,16 +105,26 @@ class Process:
         assert check is None or status == check, f"expected status {check}: {result!r}"
         return result
 
+    def _left_behind(self):
+        mark = self._mark.encode()
+        for folder in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if os.getpgid(int(folder.name)) == self.pid and mark in (folder / "environ").read_bytes().split(b"\0"):
+                    yield int(folder.name)
+            except (OSError, ValueError):
+                continue
+
     def result(self):
         return Result(self.arguments, self.popen.poll(), self.stdout, self.stderr)
 
     def end(self):
         """Kills it with all that it started."""
-        try:
+        if self.running:
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.popen.wait()
+        for pid in self._left_behind():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if self.popen.stdin is not None:
             self._feeder.join()
 
