@@ -55,6 +55,11 @@ class Server:
         self._use(" ".join([*(part for part in conninfo.split() if not part.startswith("dbname=")), f"dbname={self.database}"]))
         self.sql("SET client_min_messages = error", "CREATE EXTENSION IF NOT EXISTS timescaledb")
 
+    def settings(self):
+        """Those of SETTINGS as they are: a server that was there already has its own."""
+        names = ", ".join(f"'{setting.split('=')[0]}'" for setting in SETTINGS)
+        return self.sql(f"SELECT string_agg(name || '=' || pg_catalog.current_setting(name), ' ' ORDER BY name) FROM pg_catalog.pg_settings WHERE name IN ({names})")
+
     def end(self):
         """Of what lies outside of the folder."""
         if self.kind == "community":
