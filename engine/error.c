@@ -18,16 +18,22 @@ static void text_append(char *text, const char *format, va_list args)
     vsnprintf(text + used, ERROR_TEXT_MAX - used, format, args);
 }
 
-enum status error_set(struct error *error, enum status status, const char *format, ...)
+enum status error_set_args(struct error *error, enum status status, const char *format, va_list args)
 {
-    va_list args;
-
     if (error->status != STATUS_OK)
         return error->status;
     error->status = status;
     error->text[0] = '\0';
-    va_start(args, format);
     text_append(error->text, format, args);
+    return status;
+}
+
+enum status error_set(struct error *error, enum status status, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    status = error_set_args(error, status, format, args);
     va_end(args);
     return status;
 }
@@ -40,10 +46,8 @@ enum status error_set_errno(struct error *error, enum status status, const char 
 
     if (error->status != STATUS_OK)
         return error->status;
-    error->status = status;
-    error->text[0] = '\0';
     va_start(args, format);
-    text_append(error->text, format, args);
+    error_set_args(error, status, format, args);
     va_end(args);
     error_hint(error, ": %s", strerror_r(code, reason, sizeof reason));
     return status;

@@ -42,6 +42,9 @@ void error_reset(struct error *error);
 /* Returns `status`, so that failing is one line. Keeps the first error. */
 enum status error_set(struct error *error, enum status status, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* The same for functions that take a format themselves. */
+enum status error_set_args(struct error *error, enum status status, const char *format, va_list args) PRINTF_LIKE(3, 0);
+
 /* error_set with errno's description appended: "cannot open x: No such file or directory". */
 enum status error_set_errno(struct error *error, enum status status, const char *format, ...) PRINTF_LIKE(3, 4);
 

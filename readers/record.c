@@ -96,18 +96,17 @@ bool record_time(struct record_times *times, const struct cutter *cutter, const 
 enum status record_error(const struct stream_source *source, int64_t offset, int64_t line, struct error *error,
                          const char *format, ...)
 {
-    char text[ERROR_TEXT_MAX];
     va_list args;
 
     if (error->status != STATUS_OK)
         return error->status;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     snprintf(error->input, sizeof error->input, "%s", source->name);
     error->line = line;
     error->offset = offset;
-    return error_set(error, STATUS_DATA, "%s", text);
+    va_start(args, format);
+    error_set_args(error, STATUS_DATA, format, args);
+    va_end(args);
+    return STATUS_DATA;
 }
 
 /* The value as it can stand in a message: short, and without what a terminal would obey. */

@@ -1,8 +1,9 @@
 /*
- * Between the files of strategy `append`: append.c (the transaction of a piece), append_copy.c (where its COPY goes),
- * append_overlap.c (rows of others), ahead.c and partitions.c (its chunk or partition before it), build.c (a cell
- * without its indexes until it is full), wire.c (rows in binary), staging.c (a way around conflicts), careful.c (rows
- * one by one where needed), locate.c (the record that the server disliked).
+ * Between the files of strategy `append`: append.c (targets and sessions), append_tables.c (several targets),
+ * append_attempt.c, append_transaction.c and append_text.c (attempts at a piece: append_attempt_private.h),
+ * append_copy.c (where its COPY goes), append_overlap.c (rows of others), ahead.c and partitions.c (its chunk or
+ * partition before it), build.c (a cell without its indexes until it is full), wire.c (rows in binary), staging.c (a
+ * way around conflicts), careful.c (rows one by one where needed), locate.c (the record that the server disliked).
  */
 #pragma once
 

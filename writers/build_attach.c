@@ -79,7 +79,7 @@ static enum status attach_suits(struct append_session *session, struct range cel
 static enum status attach_begin(struct append_session *session, struct build *build, bool *worth, struct error *error)
 {
     const struct append_target *target = session->target;
-    struct sql name = {0}, relation = {0};
+    struct sql name = {0};
     bool whole = build->state == BUILD_WHOLE;
     char *schema = NULL;
     enum status status = find_schema(session, &schema, error);
@@ -88,12 +88,9 @@ static enum status attach_begin(struct append_session *session, struct build *bu
     if (!*worth)
         return status;
     sql_add(&name, "hyperfill_%.8s_%" PRId64, target->ledger->job, build->cell.lo);
-    sql_add_identifier(&relation, schema);
-    sql_add(&relation, ".");
-    sql_add_identifier(&relation, name.text);
-    free(schema);
     build_reset(build);
-    build->relation = relation.text;
+    build->relation = pg_qualified(schema, name.text);
+    free(schema);
     build->name = name.text;
     status = attach_make_table(session, build, error);
     if (status == STATUS_OK && !whole && matches(target->table))

@@ -23,29 +23,22 @@ static const char chunks_sql[] =
     " pg_catalog.to_regclass(format('%%I.%%I', j->>'schema_name', j->>'table_name'))::oid) AS relid FROM c),"
     " chunk AS (SELECT x.status, x.relid FROM d JOIN _timescaledb_catalog.dimension_slice s ON s.dimension_id = d.id"
     " %3$s WHERE %2$s)";
-static const char join_old[] = "JOIN _timescaledb_catalog.chunk_constraint r ON r.dimension_slice_id = s.id"
-                               " JOIN x ON x.id = r.chunk_id";
-static const char join_new[] = "JOIN x ON x.id = s.chunk_id";
 
 enum status build_find_chunks(struct pg *pg, const struct table *table, const char *which, const char *what,
                               PGresult **result, struct error *error)
 {
     struct sql names = {0}, sql = {0};
-    char *old = NULL;
-    enum status status =
-        pg_value(pg, "SELECT pg_catalog.to_regclass('_timescaledb_catalog.chunk_constraint')", &old, error);
+    const char *join;
+    enum status status = target_chunk_join(pg, &join, error);
 
     if (status != STATUS_OK)
         return status;
-    sql_add_literal(&names, table->schema);
-    sql_add(&names, ", ");
-    sql_add_literal(&names, table->name);
-    sql_add(&sql, chunks_sql, names.text, which, old != NULL ? join_old : join_new);
+    target_add_names(&names, table);
+    sql_add(&sql, chunks_sql, names.text, which, join);
     sql_add(&sql, "%s", what);
     status = pg_run(pg, sql.text, result, error);
     sql_reset(&sql);
     sql_reset(&names);
-    free(old);
     return status;
 }
 

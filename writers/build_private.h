@@ -1,6 +1,7 @@
 /*
- * Between the files of strategy `build`: build.c (who does what when), build_ledger.c (its table), build_probe.c (what
- * a table allows), build_statements.c (indexes dropped and made again), and one file a way.
+ * Between the files of strategy `build`: build.c (a cell that is built), build_join.c (whether one is), build_cells.c
+ * (the cells of a job and who has which in hand), build_ledger.c (its table), build_probe.c (what a table allows),
+ * build_statements.c (indexes dropped and made again), and one file a way.
  */
 #pragma once
 
@@ -105,6 +106,32 @@ MUST_CHECK enum status partition_survey(struct pg *pg, const struct table *table
 
 /* Whether the session loads all of its cell in the piece's own transaction. */
 bool build_is_whole(const struct append_session *session);
+
+/* Whether the piece itself would fail by it, too: other cells that cannot be built are appended. */
+bool build_is_fatal(const struct append_session *session, const struct error *error);
+
+MUST_CHECK enum status build_begin_transaction(struct append_session *session, struct error *error);
+
+/* --- build_cells.c --- */
+
+const struct build_plan *builds_plan(const struct builds *builds);
+int64_t builds_rows_min(const struct builds *builds);
+struct stop *builds_stop(const struct builds *builds);
+
+/*
+ * The cell once nobody else decides about it. *mine: it is BUILD_DECIDING now, and the caller has to. NULL: out of
+ * memory, or the run is aborted.
+ */
+struct build *builds_claim(struct builds *builds, struct range cell, bool *mine);
+
+/* Makes it BUILD_PUBLISHING if it is open; the caller publishes it then. */
+bool builds_claim_open(struct builds *builds, struct build *build);
+
+/* The same with whichever is open; NULL: none. */
+struct build *builds_claim_next(struct builds *builds);
+
+enum build_state builds_state(struct builds *builds, const struct build *build);
+void builds_set(struct builds *builds, struct build *build, enum build_state state);
 
 /* --- build_ledger.c; all but the first on rows of the session's job --- */
 

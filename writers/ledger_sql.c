@@ -8,16 +8,6 @@
 
 #define LEDGER_VERSION 1
 
-static char *qualified(const char *schema, const char *name)
-{
-    struct sql sql = {0};
-
-    sql_add_identifier(&sql, schema);
-    sql_add(&sql, ".");
-    sql_add_identifier(&sql, name);
-    return sql.text;
-}
-
 void ledger_init(struct ledger *ledger, const char *schema, const char *job)
 {
     struct sql name = {0};
@@ -25,10 +15,10 @@ void ledger_init(struct ledger *ledger, const char *schema, const char *job)
     sql_add(&name, "%s", schema);
     *ledger = (struct ledger){
         .schema = name.text,
-        .job_table = qualified(schema, "job"),
-        .piece_table = qualified(schema, "piece"),
-        .reject_table = qualified(schema, "reject"),
-        .build_table = qualified(schema, "build"),
+        .job_table = pg_qualified(schema, "job"),
+        .piece_table = pg_qualified(schema, "piece"),
+        .reject_table = pg_qualified(schema, "reject"),
+        .build_table = pg_qualified(schema, "build"),
     };
     snprintf(ledger->job, sizeof ledger->job, "%s", job);
 }

@@ -16,12 +16,7 @@ static const struct {
 
 char *ledger_state_table(const struct ledger *ledger, const char *name)
 {
-    struct sql sql = {0};
-
-    sql_add_identifier(&sql, ledger->schema);
-    sql_add(&sql, ".");
-    sql_add_identifier(&sql, name);
-    return sql.text;
+    return pg_qualified(ledger->schema, name);
 }
 
 /* By the catalog, because to_regclass fails where the schema may not be used. `condition` is about the class c. */

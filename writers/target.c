@@ -84,16 +84,11 @@ static const char relation_sql[] =
 
 static void read_relation(const PGresult *result, struct table *table, struct relation *relation)
 {
-    struct sql sql = {0};
-
     table->oid = (uint32_t)target_number(result, 0, "oid");
     table->schema = target_text(result, 0, "schema");
     table->name = target_text(result, 0, "name");
     table->row_triggers = target_flag(result, 0, "triggers");
-    sql_add_identifier(&sql, table->schema);
-    sql_add(&sql, ".");
-    sql_add_identifier(&sql, table->name);
-    table->sql = sql.text;
+    table->sql = pg_qualified(table->schema, table->name);
     relation->kind = PQgetvalue(result, 0, PQfnumber(result, "kind"))[0];
     relation->rows = strtod(PQgetvalue(result, 0, PQfnumber(result, "rows")), NULL);
     relation->bytes = target_number(result, 0, "bytes");

@@ -42,11 +42,6 @@ static const char chunks_sql[] =
     " JOIN pg_catalog.pg_class k ON k.oid = x.relid" SIZE ")"
     " SELECT lo, hi, false AS is_default," SUMS " FROM e GROUP BY lo, hi ORDER BY lo, hi";
 
-/* The slice's side of the join: a view for compatibility may go away, the column came in 2.28. */
-static const char join_old[] = "JOIN _timescaledb_catalog.chunk_constraint r ON r.dimension_slice_id = s.id"
-                               " JOIN x ON x.id = r.chunk_id";
-static const char join_new[] = "JOIN x ON x.id = s.chunk_id";
-
 /*
  * Direct partitions with the sums of everything below them. Bounds are read from their text, which the session's
  * DateStyle makes ISO. %1$s, %2$s: lo and hi as a number from `lo_text`, `hi_text`; %3$u: the table.
@@ -85,21 +80,38 @@ void target_add_bound(struct sql *sql, enum time_type type, const char *text)
     sql_add(sql, " END");
 }
 
-static enum status query_chunks(struct pg *pg, const struct table *table, PGresult **result, struct error *error)
+void target_add_names(struct sql *sql, const struct table *table)
 {
-    struct sql names = {0};
+    sql_add_literal(sql, table->schema);
+    sql_add(sql, ", ");
+    sql_add_literal(sql, table->name);
+}
+
+/* A view for compatibility may go away, the column came in 2.28. */
+enum status target_chunk_join(struct pg *pg, const char **join, struct error *error)
+{
     char *old = NULL;
     enum status status =
         pg_value(pg, "SELECT pg_catalog.to_regclass('_timescaledb_catalog.chunk_constraint')", &old, error);
 
+    *join = old == NULL ? "JOIN x ON x.id = s.chunk_id"
+                        : "JOIN _timescaledb_catalog.chunk_constraint r ON r.dimension_slice_id = s.id"
+                          " JOIN x ON x.id = r.chunk_id";
+    free(old);
+    return status;
+}
+
+static enum status query_chunks(struct pg *pg, const struct table *table, PGresult **result, struct error *error)
+{
+    struct sql names = {0};
+    const char *join;
+    enum status status = target_chunk_join(pg, &join, error);
+
     if (status != STATUS_OK)
         return status;
-    sql_add_literal(&names, table->schema);
-    sql_add(&names, ", ");
-    sql_add_literal(&names, table->name);
-    status = pg_runf(pg, result, error, chunks_sql, names.text, old != NULL ? join_old : join_new);
+    target_add_names(&names, table);
+    status = pg_runf(pg, result, error, chunks_sql, names.text, join);
     sql_reset(&names);
-    free(old);
     return status;
 }
 

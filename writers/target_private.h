@@ -34,3 +34,10 @@ void target_add_time_candidates(struct sql *text, const struct table *table);
 
 /* Adds an expression: `text`, a column with the text of a partition's bound, as a time value. */
 void target_add_bound(struct sql *sql, enum time_type type, const char *text);
+
+/*
+ * For questions to the catalog: 'schema', 'name' of the table; and how a slice `s` joins a query's `x` by the id of its
+ * chunk, in the TimescaleDB that the server has.
+ */
+void target_add_names(struct sql *sql, const struct table *table);
+MUST_CHECK enum status target_chunk_join(struct pg *pg, const char **join, struct error *error);

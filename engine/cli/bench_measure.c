@@ -134,30 +134,18 @@ static struct pipeline_spec make_spec(struct measure *measure)
 {
     struct job *job = &measure->job;
     const struct options *options = job->options;
-    struct pipeline_spec spec = {
-        .stream = job->kind == SOURCE_STREAM,
-        .inputs = (int32_t)job->input_count,
-        .readers = job_readers(job),
-        .writer = &timed_writer,
-        .target = &measure->timed,
-        .writers = options->jobs,
-        .tasks = job->tasks,
-        .task_count = job->task_count,
-        .memory_bytes = job_block_memory(job),
-        .spill_dir = options->spill_dir,
-        .spill_max = options->spill_max,
-        .retry_ms = options->retry_seconds * 1000,
-        .stop = measure->stop,
-        .stats = &measure->stats,
-        .committed = measure_committed,
-        .failed = measure_failed,
-        .context = measure,
-    };
+    struct pipeline_spec spec = job_pipeline(job);
 
+    spec.writer = &timed_writer;
+    spec.target = &measure->timed;
+    spec.stop = measure->stop;
+    spec.stats = &measure->stats;
+    spec.committed = measure_committed;
+    spec.failed = measure_failed;
+    spec.context = measure;
     measure->timed.inner = measure->kind == BENCH_READ ? &counting_writer : &append_writer;
     measure->timed.target = &measure->append;
     measure->timed.room = options->jobs;
-    job_set_reader(job, &spec);
     if (measure->kind != BENCH_WRITE)
         return spec;
     spec.stream = false;

@@ -204,28 +204,22 @@ enum status sample_take(struct sample *sample, struct job *job, struct stop *sto
     const int64_t room = job->options->memory_bytes / 2;
     struct stats stats = {0};
     struct taking taking = {.sample = sample, .stop = stop};
-    struct pipeline_spec spec = {
-        .stream = job->kind == SOURCE_STREAM,
-        .inputs = (int32_t)job->input_count,
-        .readers = 1,
-        .writer = &taking_writer,
-        .target = &taking,
-        .writers = 1,
-        .memory_bytes = room / 2, /* the rest is what decompressing takes */
-        .retry_ms = job->options->retry_seconds * 1000,
-        .stop = stop,
-        .stats = &stats,
-        .committed = nothing_committed,
-        .failed = range_failed,
-    };
+    struct pipeline_spec spec;
     enum status status = STATUS_OK;
 
     *sample = (struct sample){.size_max = (size_t)room, .until_ns = stats_now_ns() + limit_ms * 1000000};
     if (job->kind == SOURCE_POSTGRES)
         status = cut_tasks(job, room / ((int64_t)job->options->jobs * PIECES_PER_WRITER), error);
-    spec.tasks = job->tasks;
-    spec.task_count = job->task_count;
-    job_set_reader(job, &spec);
+    spec = job_pipeline(job);
+    spec.readers = spec.writers = 1;
+    spec.writer = &taking_writer;
+    spec.target = &taking;
+    spec.memory_bytes = room / 2; /* the rest is what decompressing takes */
+    spec.spill_dir = NULL;
+    spec.stop = stop;
+    spec.stats = &stats;
+    spec.committed = nothing_committed;
+    spec.failed = range_failed;
     if (status == STATUS_OK)
         status = pipeline_run(&spec, error);
     /* Our own wish, unless the user stops. */

@@ -151,7 +151,6 @@ static enum status failed(void *context, const struct piece_spec *piece, const s
 static enum status run_pipeline(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
-    const struct options *options = job->options;
     struct progress *progress = NULL;
     struct progress_job shown = {
         .table = job->table.name,
@@ -162,30 +161,18 @@ static enum status run_pipeline(struct run *run, struct error *error)
         .resumed = job->resumed && job->rows_before > 0,
         .throttle = run->throttle.throttle,
     };
-    struct pipeline_spec spec = {
-        .stream = job->kind == SOURCE_STREAM,
-        .inputs = (int32_t)job->input_count,
-        .readers = job_readers(job),
-        .writer = &append_writer,
-        .target = &run->append,
-        .writers = options->jobs,
-        .tasks = job->tasks,
-        .task_count = job->task_count,
-        .memory_bytes = job_block_memory(job),
-        .spill_dir = options->spill_dir,
-        .spill_max = options->spill_max,
-        .retry_ms = options->retry_seconds * 1000,
-        .throttle = run->throttle.throttle,
-        .stop = run->stop,
-        .stats = &run->stats,
-        .committed = committed,
-        .failed = failed,
-        .context = run,
-    };
+    struct pipeline_spec spec = job_pipeline(job);
     enum status status;
 
-    job_set_reader(job, &spec);
-    status = progress_start(options->progress, &run->stats, &shown, &progress, error);
+    spec.writer = &append_writer;
+    spec.target = &run->append;
+    spec.throttle = run->throttle.throttle;
+    spec.stop = run->stop;
+    spec.stats = &run->stats;
+    spec.committed = committed;
+    spec.failed = failed;
+    spec.context = run;
+    status = progress_start(job->options->progress, &run->stats, &shown, &progress, error);
     if (status == STATUS_OK)
         status = pipeline_run(&spec, error);
     progress_finish(progress, status == STATUS_OK && run->rejects.open + stats_get(&run->stats.rejects_done) > 0

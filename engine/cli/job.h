@@ -149,6 +149,11 @@ MUST_CHECK enum status job_check_checkpoint(const struct job *job, const struct 
                                             const char *path, struct error *error);
 
 /* --- parts, each in its own file --- */
+/* The table's server, and the source's if it is a database; --timezone is a setting of the former. */
+MUST_CHECK enum status job_timezone(struct job *job, struct error *error);
+MUST_CHECK enum status job_open_target(struct job *job, struct error *error);
+MUST_CHECK enum status job_open_postgres(struct job *job, struct error *error);
+
 /* Finds the inputs of a stream, in an order that does not depend on how they were found, and opens them. */
 MUST_CHECK enum status job_inputs(struct job *job, struct error *error);
 void job_inputs_reset(struct job *job);
@@ -217,6 +222,8 @@ void job_tell_builds(const struct job *job, struct builds *builds, enum status s
 /* Rows that --strategy compress has left outside of the columnstore, and says so. */
 MUST_CHECK enum status job_tell_uncompressed(struct job *job, struct error *error);
 
+/* --- job_pipeline.c --- */
+
 /* A chunk that is known to get fewer rows is appended. */
 int64_t job_build_rows_min(const struct job *job);
 
@@ -224,5 +231,5 @@ int64_t job_build_rows_min(const struct job *job);
 int64_t job_block_memory(const struct job *job);
 int job_readers(const struct job *job);
 
-/* The reader of the job's source, and that source. */
-void job_set_reader(struct job *job, struct pipeline_spec *spec);
+/* All that follows from the job; writer, target, stop, stats and hooks are the caller's. It borrows from the job. */
+struct pipeline_spec job_pipeline(struct job *job);

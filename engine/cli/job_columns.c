@@ -44,18 +44,6 @@ static enum status columns_check(const struct job *job, const struct names *colu
     return STATUS_OK;
 }
 
-static char *column_list(const struct names *columns)
-{
-    struct sql list = {0};
-
-    for (int i = 0; i < columns->count; i++) {
-        if (i > 0)
-            sql_add(&list, ", ");
-        sql_add_identifier(&list, columns->items[i]);
-    }
-    return list.text;
-}
-
 /* Built-in types whose binary form is the same in all versions of the server. */
 static const char *const binary_types[] = {
     "boolean",
@@ -151,7 +139,7 @@ static enum status postgres_columns(struct job *job, struct error *error)
     job->input_count = 1;
     status = postgres_names(job, &columns, error);
     if (status == STATUS_OK) {
-        job->mappings[0].column_list = column_list(&columns);
+        job->mappings[0].column_list = names_quoted(&columns);
         job->postgres.select_list = job->mappings[0].column_list;
         job->postgres.binary = job->options->wire != WIRE_CSV && can_be_binary(job, &columns);
         job->inputs[0] = (struct append_input){

@@ -17,6 +17,8 @@
 #define STREAM_RANGES_IN_MEMORY 4
 #define STREAM_RANGE_BYTES_MAX (INT64_C(32) << 20)
 #define STREAM_RANGE_BYTES_MIN (INT64_C(1) << 20)
+/* Inputs that follow each other in time have a depth of about one. */
+#define ALONE_DEPTH_MAX 1.5
 /* A file in no order keeps a bucket for each of its ranges: as many as this are no burden. */
 #define STREAM_BUCKETS_MAX 256
 
@@ -187,6 +189,15 @@ static int64_t usual_cell(const struct table *table)
             break;
     }
     return usual;
+}
+
+/* All inputs share the layout. */
+void job_share_layout(struct job *job)
+{
+    for (size_t i = 0; job_reads_csv(job) && i < job->input_count; i++) {
+        job->set.sources[i].layout = job->layout;
+        job->set.sources[i].alone = job->input_count == 1 || (job->depth > 0 && job->depth < ALONE_DEPTH_MAX);
+    }
 }
 
 enum status job_layout(struct job *job, struct error *error)

@@ -81,18 +81,6 @@ enum status mapping_convert(const struct mapping_work *work, const char *text, b
 
 /* ---- What COPY is told ---- */
 
-static char *list_of(const struct names *names)
-{
-    struct sql list = {0};
-
-    for (int i = 0; i < names->count; i++) {
-        if (i > 0)
-            sql_add(&list, ", ");
-        sql_add_identifier(&list, names->items[i]);
-    }
-    return list.text;
-}
-
 /* FORCE_NULL, FORCE_NOT_NULL: never of constants, which are what they are. */
 static enum status add_forced(const struct mapping_work *work, const char *option, const char *given, const char *name,
                               struct names *forced, struct sql *text, struct error *error)
@@ -119,7 +107,7 @@ static enum status add_forced(const struct mapping_work *work, const char *optio
         if (work->targets.items[i] != NULL)
             names_add(forced, work->targets.items[i]);
     if (status == STATUS_OK) {
-        char *list = list_of(forced);
+        char *list = names_quoted(forced);
 
         sql_add(text, ", %s (%s)", name, list);
         free(list);
@@ -247,6 +235,6 @@ enum status mapping_make_copy(struct mapping_work *work, struct error *error)
     enum status status = make_copy_options(work, &to, error);
 
     work->mapping->dialect = to;
-    work->mapping->column_list = list_of(&work->mapping->columns);
+    work->mapping->column_list = names_quoted(&work->mapping->columns);
     return status == STATUS_OK ? make_shape(work, &to, error) : status;
 }

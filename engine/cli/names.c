@@ -6,6 +6,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "engine/pg/pg.h"
+
 #define NAME_MAX_SIZE 256
 
 void names_add(struct names *names, const char *name)
@@ -34,6 +36,11 @@ static const char *blanks_skip(const char *text)
     while (isspace((unsigned char)*text))
         text++;
     return text;
+}
+
+char *names_quoted(const struct names *names)
+{
+    return pg_identifiers((const char *const *)names->items, names->count);
 }
 
 enum status names_split(struct names *names, const char *text, const char *option, struct error *error)

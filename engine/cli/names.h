@@ -12,6 +12,9 @@ struct names {
 void names_add(struct names *names, const char *name);
 void names_reset(struct names *names);
 
+/* "a", "b", "c" for SQL; the caller frees it. Each place has a name. */
+char *names_quoted(const struct names *names);
+
 /*
  * Adds what an option lists: a,b,"C d" with commas between, "" for a quote inside of quotes. STATUS_USAGE with the name
  * of the option.

@@ -14,6 +14,9 @@ void finding_say(struct finding *finding, enum finding_level level, const char *
 /* Runs a query whose rows are a level (0 to 2) and a sentence. */
 MUST_CHECK enum status finding_ask(struct finding *finding, struct pg *pg, const char *sql, struct error *error);
 
+/* The first row of an answer, which has one; the caller clears *result. */
+MUST_CHECK enum status preflight_ask(struct pg *pg, const char *sql, PGresult **result, struct error *error);
+
 /* "'{1,2}'::oid[]": tables of the job that were found on the side. */
 void preflight_add_oids(struct sql *sql, const struct preflight *preflight, bool target);
 

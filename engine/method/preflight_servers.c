@@ -1,13 +1,10 @@
-/* Checks of the servers: versions, extensions, encodings, clocks, limits. */
-#include "engine/method/preflight_private.h"
-
-#include <math.h>
+/* Checks of the servers: versions, extensions, encodings. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-/* A first row of texts; the caller clears *result. */
-static enum status ask(struct pg *pg, const char *sql, PGresult **result, struct error *error)
+#include "engine/method/preflight_private.h"
+
+enum status preflight_ask(struct pg *pg, const char *sql, PGresult **result, struct error *error)
 {
     enum status status = pg_run(pg, sql, result, error);
 
@@ -16,6 +13,19 @@ static enum status ask(struct pg *pg, const char *sql, PGresult **result, struct
         *result = NULL;
         status = error_set(error, STATUS_SERVER, "no answer to a question about the server");
     }
+    return status;
+}
+
+/* The same of both sides; the caller clears both, also after a failure. */
+static enum status ask_both(const struct preflight *preflight, const char *sql, PGresult **source, PGresult **target,
+                            struct error *error)
+{
+    enum status status;
+
+    *source = *target = NULL;
+    status = preflight_ask(preflight->source, sql, source, error);
+    if (status == STATUS_OK)
+        status = preflight_ask(preflight->target, sql, target, error);
     return status;
 }
 
@@ -51,15 +61,12 @@ static void compare_servers(struct finding *finding, const PGresult *source, con
 
 enum status check_servers(struct preflight *preflight, struct finding *finding, struct error *error)
 {
-    PGresult *source = NULL, *target = NULL;
-    enum status status = ask(preflight->source, server_sql, &source, error);
-    int versions[2];
+    PGresult *source, *target;
+    enum status status = ask_both(preflight, server_sql, &source, &target, error);
 
-    if (status == STATUS_OK)
-        status = ask(preflight->target, server_sql, &target, error);
     if (status == STATUS_OK) {
-        versions[0] = PQserverVersion(pg_conn(preflight->source));
-        versions[1] = PQserverVersion(pg_conn(preflight->target));
+        int versions[2] = {PQserverVersion(pg_conn(preflight->source)), PQserverVersion(pg_conn(preflight->target))};
+
         finding_say(finding, FINDING_OK, "PostgreSQL %s to %s", PQgetvalue(source, 0, 0), PQgetvalue(target, 0, 0));
         compare_servers(finding, source, target, versions);
     }
@@ -108,11 +115,9 @@ static void judge_target(const struct preflight *preflight, struct finding *find
 
 enum status check_timescaledb(struct preflight *preflight, struct finding *finding, struct error *error)
 {
-    PGresult *source = NULL, *target = NULL;
-    enum status status = ask(preflight->source, timescaledb_sql, &source, error);
+    PGresult *source, *target;
+    enum status status = ask_both(preflight, timescaledb_sql, &source, &target, error);
 
-    if (status == STATUS_OK)
-        status = ask(preflight->target, timescaledb_sql, &target, error);
     if (status == STATUS_OK) {
         judge_target(preflight, finding, target);
         finding_say(finding, FINDING_OK, "%s to %s, %s edition",
@@ -165,29 +170,28 @@ enum status check_extensions(struct preflight *preflight, struct finding *findin
     return status;
 }
 
+static void compare_encodings(struct finding *finding, const char *from, const char *to)
+{
+    finding_say(finding, FINDING_OK, "%s to %s", from, to);
+    if (strcmp(from, "SQL_ASCII") == 0 && strcmp(to, "SQL_ASCII") != 0)
+        finding_say(finding, FINDING_WARNING,
+                    "the source (SQL_ASCII) holds bytes of any encoding: those that are not %s will be refused", to);
+    else if (strcmp(from, to) != 0 && strcmp(to, "UTF8") != 0)
+        finding_say(finding, FINDING_PROBLEM,
+                    "the target is %s and cannot hold all that the source (%s) may have: CREATE DATABASE … ENCODING "
+                    "'UTF8' TEMPLATE template0",
+                    to, from);
+}
+
 enum status check_encodings(struct preflight *preflight, struct finding *finding, struct error *error)
 {
     static const char sql[] = "SELECT pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype FROM"
                               " pg_catalog.pg_database WHERE datname = current_database()";
-    PGresult *source = NULL, *target = NULL;
-    enum status status = ask(preflight->source, sql, &source, error);
+    PGresult *source, *target;
+    enum status status = ask_both(preflight, sql, &source, &target, error);
 
-    if (status == STATUS_OK)
-        status = ask(preflight->target, sql, &target, error);
     if (status == STATUS_OK) {
-        const char *from = PQgetvalue(source, 0, 0), *to = PQgetvalue(target, 0, 0);
-
-        finding_say(finding, FINDING_OK, "%s to %s", from, to);
-        if (strcmp(from, "SQL_ASCII") == 0 && strcmp(to, "SQL_ASCII") != 0)
-            finding_say(finding, FINDING_WARNING,
-                        "the source (SQL_ASCII) holds bytes of any encoding: those that are not %s will be refused",
-                        to);
-        else if (strcmp(from, to) != 0 && strcmp(to, "UTF8") != 0)
-            finding_say(
-                finding, FINDING_PROBLEM,
-                "the target is %s and cannot hold all that the source (%s) may have: CREATE DATABASE … ENCODING "
-                "'UTF8' TEMPLATE template0",
-                to, from);
+        compare_encodings(finding, PQgetvalue(source, 0, 0), PQgetvalue(target, 0, 0));
         if (strcmp(PQgetvalue(source, 0, 1), PQgetvalue(target, 0, 1)) != 0 ||
             strcmp(PQgetvalue(source, 0, 2), PQgetvalue(target, 0, 2)) != 0)
             finding_say(finding, FINDING_WARNING, "text sorts by %s in the source and by %s in the target",
@@ -196,198 +200,4 @@ enum status check_encodings(struct preflight *preflight, struct finding *finding
     PQclear(source);
     PQclear(target);
     return status;
-}
-
-/* Names of one zone that servers are set to. */
-static const char *zone_plain(const char *zone)
-{
-    static const char *const names[] = {"UTC", "Etc/UTC", "GMT", "Etc/GMT", "UCT", "Etc/UCT", "Zulu", "Universal"};
-
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (strcmp(zone, names[i]) == 0)
-            return "UTC";
-    return zone;
-}
-
-enum status check_timezones(struct preflight *preflight, struct finding *finding, struct error *error)
-{
-    static const char sql[] = "SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'TimeZone'";
-    char *source = NULL, *target = NULL;
-    enum status status = pg_value(preflight->source, sql, &source, error);
-    bool local = false;
-
-    if (status == STATUS_OK)
-        status = pg_value(preflight->target, sql, &target, error);
-    for (size_t i = 0; i < preflight->table_count; i++)
-        local = local || (preflight->tables[i].in_source && (preflight->tables[i].source.time.type == TIME_TIMESTAMP ||
-                                                             preflight->tables[i].source.time.type == TIME_DATE));
-    if (status == STATUS_OK && source != NULL && target != NULL) {
-        if (strcmp(zone_plain(source), zone_plain(target)) == 0)
-            finding_say(finding, FINDING_OK, "%s on both sides", source);
-        else
-            finding_say(finding, FINDING_WARNING,
-                        "%s in the source, %s in the target: %s; ALTER DATABASE … SET timezone = '%s' in the target",
-                        source, target,
-                        local ? "the time column has no zone, and dual writes by now() would differ by it"
-                              : "columns without a zone that default to now(), or queries by day, would differ",
-                        source);
-    }
-    free(source);
-    free(target);
-    return status;
-}
-
-static double seconds_now(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-/* How far the server's clock is ahead of ours, and half of the time that asking took; the best of three. */
-static enum status clock_read(struct pg *pg, double *ahead, double *uncertain, struct error *error)
-{
-    *uncertain = INFINITY;
-    for (int i = 0; i < 3; i++) {
-        double before = seconds_now(), after;
-        char *text = NULL;
-        enum status status = pg_value(pg, "SELECT extract(epoch FROM pg_catalog.clock_timestamp())", &text, error);
-
-        after = seconds_now();
-        if (status != STATUS_OK)
-            return status;
-        if ((after - before) / 2 < *uncertain) {
-            *uncertain = (after - before) / 2;
-            *ahead = strtod(text != NULL ? text : "0", NULL) - (before + after) / 2;
-        }
-        free(text);
-    }
-    return STATUS_OK;
-}
-
-enum finding_level preflight_judge_clock(double seconds, double uncertain)
-{
-    double sure = fabs(seconds) - uncertain;
-
-    return sure > 60 ? FINDING_PROBLEM : sure > 1 ? FINDING_WARNING : FINDING_OK;
-}
-
-enum status check_clocks(struct preflight *preflight, struct finding *finding, struct error *error)
-{
-    double source = 0, target = 0, uncertain[2];
-    enum status status = clock_read(preflight->source, &source, &uncertain[0], error);
-    enum finding_level level;
-
-    if (status == STATUS_OK)
-        status = clock_read(preflight->target, &target, &uncertain[1], error);
-    if (status != STATUS_OK)
-        return status;
-    level = preflight_judge_clock(target - source, uncertain[0] + uncertain[1]);
-    if (level == FINDING_OK)
-        finding_say(finding, level, "the same up to a second");
-    else
-        finding_say(
-            finding, level,
-            "the target's clock is %.1f s %s the source's: set it right, rows that get their time from now() would "
-            "differ on both sides",
-            fabs(target - source), target > source ? "ahead of" : "behind");
-    return STATUS_OK;
-}
-
-/* Sessions of others that this role may not see have no type. */
-static const char connections_sql[] =
-    "WITH s AS (SELECT datid, usesysid FROM pg_catalog.pg_stat_activity WHERE datid IS NOT NULL AND pid <> "
-    "pg_backend_pid()"
-    " AND coalesce(backend_type, 'client backend') = 'client backend')"
-    " SELECT least(current_setting('max_connections')::int - (SELECT count(*) FROM s) - CASE WHEN r.rolsuper THEN 0 "
-    "ELSE"
-    " current_setting('superuser_reserved_connections')::int +"
-    " coalesce(current_setting('reserved_connections', true)::int, 0) END,"
-    " CASE WHEN rolconnlimit >= 0 AND NOT r.rolsuper THEN rolconnlimit - (SELECT count(*) FROM s WHERE usesysid = "
-    "r.oid)"
-    " END, CASE WHEN datconnlimit >= 0 AND NOT r.rolsuper THEN datconnlimit - (SELECT count(*) FROM s WHERE datid = "
-    "d.oid)"
-    " END) FROM pg_catalog.pg_roles r, pg_catalog.pg_database d WHERE rolname = current_user AND datname ="
-    " current_database()";
-
-/* Beside those that load: for planning, the guard of policies, and this one. */
-#define CONNECTIONS_BESIDE 3
-
-static enum status count_connections(struct finding *finding, struct pg *pg, const char *side, int needed,
-                                     const char *option, struct error *error)
-{
-    char *text = NULL;
-    enum status status = pg_value(pg, connections_sql, &text, error);
-    /* Ours is one of those that are needed. */
-    long room = text != NULL ? strtol(text, NULL, 10) : 0;
-
-    if (status == STATUS_OK && text == NULL)
-        finding_say(finding, FINDING_WARNING, "the limits of the %s are hidden", side);
-    else if (status == STATUS_OK && room < needed)
-        finding_say(finding, FINDING_PROBLEM,
-                    "the %s has room for %ld connections, and %d are needed: fewer by %s, or raise max_connections",
-                    side, room, needed, option);
-    else if (status == STATUS_OK)
-        finding_say(finding, FINDING_OK, "%s: %d of %ld free ones", side, needed, room);
-    free(text);
-    return status;
-}
-
-enum status check_connections(struct preflight *preflight, struct finding *finding, struct error *error)
-{
-    enum status status = count_connections(finding, preflight->source, "source",
-                                           preflight->readers + CONNECTIONS_BESIDE, "--readers", error);
-
-    if (status == STATUS_OK)
-        status = count_connections(finding, preflight->target, "target", preflight->writers + CONNECTIONS_BESIDE,
-                                   "--jobs", error);
-    return status;
-}
-
-/* How many locks there is room for, at least; relations that pg_dump locks, all at once; the largest number that one
- * query without a condition on time would. */
-static const char locks_sql[] =
-    "SELECT current_setting('max_locks_per_transaction')::bigint * (current_setting('max_connections')::int +"
-    " current_setting('max_prepared_transactions')::int), (SELECT count(*) FROM pg_catalog.pg_class c JOIN"
-    " pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p', 'S') AND n.nspname <>"
-    " 'information_schema' AND n.nspname !~ '^pg_')";
-
-static enum status count_locks(struct pg *pg, long long counts[2], struct error *error)
-{
-    PGresult *result = NULL;
-    enum status status = ask(pg, locks_sql, &result, error);
-
-    for (int i = 0; status == STATUS_OK && i < 2; i++)
-        counts[i] = strtoll(PQgetvalue(result, 0, i), NULL, 10);
-    PQclear(result);
-    return status;
-}
-
-enum status check_locks(struct preflight *preflight, struct finding *finding, struct error *error)
-{
-    long long source[2] = {0}, target[2] = {0}, chunks = 0;
-    enum status status = count_locks(preflight->source, source, error);
-
-    if (status == STATUS_OK)
-        status = count_locks(preflight->target, target, error);
-    if (status != STATUS_OK)
-        return status;
-    for (size_t i = 0; i < preflight->table_count; i++)
-        if (preflight->tables[i].in_source && (long long)preflight->tables[i].source.cell_count > chunks)
-            chunks = (long long)preflight->tables[i].source.cell_count;
-    if (preflight->clones_schema && source[1] > source[0])
-        finding_say(
-            finding, FINDING_PROBLEM,
-            "pg_dump locks all %lld tables and chunks of the source at once, and there is room for about %lld locks: "
-            "make max_locks_per_transaction there %lld times as large, and restart it",
-            source[1], source[0], 2 + source[1] / (source[0] > 0 ? source[0] : 1));
-    /* A chunk and an index or two of it. */
-    if (chunks * 3 > target[0])
-        finding_say(finding, FINDING_WARNING,
-                    "a query over all of about %lld chunks needs more locks than the target has room for (%lld): raise "
-                    "max_locks_per_transaction there",
-                    chunks, target[0]);
-    finding_say(finding, FINDING_OK, "room for about %lld in the source, %lld in the target", source[0], target[0]);
-    return STATUS_OK;
 }

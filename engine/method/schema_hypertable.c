@@ -25,16 +25,6 @@ static const char dimensions_query[] =
     " JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = h.id AND d.column_name = v.column_name"
     " ORDER BY 1, 2, v.dimension_number";
 
-static char *qualified(const char *schema, const char *name)
-{
-    struct sql sql = {0};
-
-    sql_add_identifier(&sql, schema);
-    sql_add(&sql, ".");
-    sql_add_identifier(&sql, name);
-    return sql.text;
-}
-
 /* The rows of one table stand together. */
 static void add_dimension(struct schema_hypertable **tables, size_t *count, const PGresult *result, int row)
 {
@@ -44,7 +34,7 @@ static void add_dimension(struct schema_hypertable **tables, size_t *count, cons
     if (table == NULL || strcmp(table->schema, schema) != 0 || strcmp(table->name, name) != 0) {
         *tables = schema_grown(*tables, *count, sizeof **tables);
         table = &(*tables)[(*count)++];
-        *table = (struct schema_hypertable){.schema = schema, .name = name, .sql = qualified(schema, name)};
+        *table = (struct schema_hypertable){.schema = schema, .name = name, .sql = pg_qualified(schema, name)};
     } else {
         free(schema);
         free(name);

@@ -170,7 +170,6 @@ static enum status read_interval(const struct schema *schema, const struct words
 static void add(struct schema *schema, const PGresult *found, const struct words *words, char *interval)
 {
     struct schema_hypertable *table;
-    struct sql name = {0};
 
     schema->hypertables = schema_grown(schema->hypertables, schema->hypertable_count, sizeof *schema->hypertables);
     table = &schema->hypertables[schema->hypertable_count++];
@@ -184,10 +183,7 @@ static void add(struct schema *schema, const PGresult *found, const struct words
         .column = copy(words->column, strlen(words->column)),
         .interval = interval,
     };
-    sql_add_identifier(&name, table->schema);
-    sql_add(&name, ".");
-    sql_add_identifier(&name, table->name);
-    table->sql = name.text;
+    table->sql = pg_qualified(table->schema, table->name);
 }
 
 /* As an argument of pg_dump: a pattern in quotes is a name. */

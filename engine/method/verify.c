@@ -195,18 +195,6 @@ static enum status repair_all(struct verify *verify, struct error *error)
 
 /* ---- All of it */
 
-static char *select_list(const struct verify_spec *spec)
-{
-    struct sql list = {0};
-
-    for (int i = 0; i < spec->column_count; i++) {
-        if (i > 0)
-            sql_add(&list, ", ");
-        sql_add_identifier(&list, spec->columns[i]);
-    }
-    return list.text;
-}
-
 static enum status prepare_once(struct verify *verify, struct rowhash_pair *pair, struct range window,
                                 struct error *error)
 {
@@ -269,7 +257,7 @@ enum status verify_window(const struct verify_spec *spec, struct range window, s
     assert(spec->jobs > 0 && spec->column_count > 0);
     *report = (struct verify_report){0};
     error_reset(&verify.failure);
-    verify.select_list = select_list(spec);
+    verify.select_list = pg_identifiers(spec->columns, spec->column_count);
     status = prepare(&verify, window, error);
     if (status == STATUS_OK)
         status = compare_all(&verify, error);

@@ -152,18 +152,6 @@ static enum status check_columns(const struct verify_spec *spec, struct error *e
     return STATUS_OK;
 }
 
-static char *column_list(const struct verify_spec *spec)
-{
-    struct sql list = {0};
-
-    for (int i = 0; i < spec->column_count; i++) {
-        if (i > 0)
-            sql_add(&list, ", ");
-        sql_add_identifier(&list, spec->columns[i]);
-    }
-    return list.text;
-}
-
 enum status verify_repair_postgres(void *context, struct range range, struct error *error)
 {
     const struct verify_repair *how = context;
@@ -173,7 +161,7 @@ enum status verify_repair_postgres(void *context, struct range range, struct err
         .how = how,
         .range = range,
         .settings = {{"client_encoding", spec->tables[SOURCE]->server_encoding}, {"timezone", "UTC"}, {NULL, NULL}},
-        .select_list = column_list(spec),
+        .select_list = pg_identifiers(spec->columns, spec->column_count),
     };
     char text[TABLE_RANGE_TEXT_MAX];
     enum status status = check_columns(spec, error);

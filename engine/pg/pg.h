@@ -105,6 +105,10 @@ void pg_rollback(struct pg *pg);
 char *pg_identifier(const char *name);
 char *pg_literal(const char *text);
 
+/* "schema"."name"; "a", "b", "c", of no names NULL. The caller frees them. */
+char *pg_qualified(const char *schema, const char *name);
+char *pg_identifiers(const char *const *names, int count);
+
 /* A growing text for building SQL; ends the program when memory ends. */
 struct sql {
     char *text;

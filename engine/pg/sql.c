@@ -103,3 +103,25 @@ char *pg_literal(const char *text)
     sql_add_literal(&sql, text);
     return sql.text;
 }
+
+char *pg_qualified(const char *schema, const char *name)
+{
+    struct sql sql = {0};
+
+    sql_add_identifier(&sql, schema);
+    sql_add(&sql, ".");
+    sql_add_identifier(&sql, name);
+    return sql.text;
+}
+
+char *pg_identifiers(const char *const *names, int count)
+{
+    struct sql sql = {0};
+
+    for (int i = 0; i < count; i++) {
+        if (i > 0)
+            sql_add(&sql, ", ");
+        sql_add_identifier(&sql, names[i]);
+    }
+    return sql.text;
+}

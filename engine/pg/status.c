@@ -45,16 +45,15 @@ enum status pg_status_of(const char *sqlstate)
 
 enum status pg_fail(struct error *error, enum status status, const char *sqlstate, const char *format, ...)
 {
-    char text[ERROR_TEXT_MAX];
     va_list args;
 
     if (error->status != STATUS_OK)
         return error->status;
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
     snprintf(error->sqlstate, sizeof error->sqlstate, "%.5s", sqlstate);
-    return error_set(error, status, "%s", text);
+    va_start(args, format);
+    error_set_args(error, status, format, args);
+    va_end(args);
+    return status;
 }
 
 void pg_context_set(struct pg *pg, const char *context)
