@@ -51,7 +51,8 @@ static enum status prepare_one(struct table_run *table, struct error *error)
         status = run_check_late(run, &late, error);
     if (status == STATUS_OK)
         status = run_check_policies(run, error);
-    if (status == STATUS_OK)
+    /* Buckets come to both sides when each has refreshed them: how far, says nothing. */
+    if (status == STATUS_OK && table->aggregate == NULL)
         run_tell_until(run);
     if (status == STATUS_OK)
         status = run_register(run, error);
@@ -85,6 +86,8 @@ static enum status prepare(struct set_run *set, struct error *error)
         status = tables_open(&set->tables, set->options, &set->before, set->path, set->stop, error);
     if (status == STATUS_OK && (!confirm(set) || stop_level(set->stop) != STOP_RUN))
         status = error_set(error, STATUS_STOPPED, "nothing was touched by this run");
+    if (status == STATUS_OK)
+        status = tables_cascade_begin(&set->tables, error);
     for (int32_t i = 0; status == STATUS_OK && i < set->tables.count; i++) {
         struct table_run *table = &set->tables.items[i];
 

@@ -1,11 +1,12 @@
 /* What is to be refreshed, batch by batch, and remembered. */
-#include "engine/method/refresh_private.h"
+#include "engine/method/refresh.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "engine/log.h"
+#include "engine/method/aggregates.h"
 #include "engine/method/loaded.h"
 #include "engine/retry.h"
 #include "engine/stats.h"
