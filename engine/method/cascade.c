@@ -300,3 +300,23 @@ enum status cascade_begin(const struct cascade_spec *spec, const struct cascade 
     aggregates_reset(&targets);
     return status;
 }
+
+enum status cascade_stored(struct pg *pg, uint32_t oid, PGresult **names, struct error *error)
+{
+    char *found = NULL;
+    enum status status =
+        pg_value(pg, "SELECT pg_catalog.to_regclass('_timescaledb_catalog.continuous_agg')", &found, error);
+
+    *names = NULL;
+    if (status == STATUS_OK && found != NULL)
+        status = pg_runf(pg, names, error,
+                         "WITH RECURSIVE tree AS (SELECT h.id, 0 AS depth FROM _timescaledb_catalog.hypertable h"
+                         " WHERE pg_catalog.to_regclass(pg_catalog.format('%%I.%%I', h.schema_name, h.table_name))::oid"
+                         " = %u UNION SELECT a.mat_hypertable_id, depth + 1 FROM tree"
+                         " JOIN _timescaledb_catalog.continuous_agg a ON a.raw_hypertable_id = tree.id)"
+                         " SELECT pg_catalog.format('%%I.%%I', h.schema_name, h.table_name) FROM tree"
+                         " JOIN _timescaledb_catalog.hypertable h ON h.id = tree.id WHERE depth > 0 ORDER BY depth, h.id",
+                         oid);
+    free(found);
+    return status;
+}

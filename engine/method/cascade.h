@@ -54,3 +54,6 @@ void cascade_reset(struct cascade *cascade);
 /* Before the first row: refreshes what is empty on purpose, and fixes the windows. Nothing if they are. */
 MUST_CHECK enum status cascade_begin(const struct cascade_spec *spec, const struct cascade *cascade,
                                      struct error *error);
+
+/* Where the target stores the aggregates on the table with this oid, names in a column; without an extension none. */
+MUST_CHECK enum status cascade_stored(struct pg *pg, uint32_t oid, PGresult **names, struct error *error);
