@@ -162,8 +162,8 @@ static enum status verify_table(const struct options *options, const char *aggre
     return status;
 }
 
-static enum status verify_aggregate(const struct options *options, const struct cascade_table *table,
-                                    struct stop *stop, struct signals **signals, struct error *error)
+static enum status verify_aggregate(const struct options *options, const struct cascade_table *table, struct stop *stop,
+                                    struct signals **signals, struct error *error)
 {
     struct options own;
     char *from, *until;

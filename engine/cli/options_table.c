@@ -58,8 +58,8 @@ const struct option_entry option_table[] = {
      .help = "of a PostgreSQL source: all hypertables, tables partitioned by range, and tables that are one of these "
              "in the target, whose schema.name matches; with or without --table"},
     {"cascade", NULL, PLAN | RUN | VERIFY | CLEAN, 0, GROUP_JOB, OPTION_ON, AT(cascade),
-     .help = "of a TimescaleDB source: also what the continuous aggregates on these tables keep, and those on them, found "
-             "by their names on both sides; up to the last bucket that ends before the completion point"},
+     .help = "and the continuous aggregates on these tables, also those on aggregates, which are found by their names on "
+             "both sides: their buckets that end at or before the completion point, of which the raw rows may be gone"},
     {"source-table", "NAME", JOB | VERIFY | POINT, 0, GROUP_JOB, OPTION_TEXT, AT(source_table),
      .help = "the table to read in a PostgreSQL source", .default_text = "the name in --table"},
     {"columns", "A,B,C", JOB | VERIFY | POINT, 0, GROUP_JOB, OPTION_TEXT, AT(columns), .help = "the columns to load",

@@ -9,7 +9,7 @@ struct verify_shown {
     const struct verify_report *report;
     const char *source, *target;
     const char *aggregate; /* whose rows these are, by --cascade; NULL: a table's own */
-    const char *how; /* what was compared, and what that cannot see; NULL: all */
+    const char *how;       /* what was compared, and what that cannot see; NULL: all */
 };
 
 void verify_print(const struct verify_shown *shown);

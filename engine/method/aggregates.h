@@ -7,9 +7,9 @@
 #include "writers/target.h"
 
 struct aggregate {
-    int id, parent;      /* of what it is stored in, and of what it is built on */
-    char *name;          /* of the view; quoted and qualified, as is `stored` */
-    char *stored;        /* its materialization hypertable */
+    int id, parent; /* of what it is stored in, and of what it is built on */
+    char *name;     /* of the view; quoted and qualified, as is `stored` */
+    char *stored;   /* its materialization hypertable */
     uint32_t stored_oid;
     char *column; /* the time column of that: where a bucket begins; unquoted */
     enum time_type type;
@@ -40,8 +40,8 @@ MUST_CHECK enum status aggregate_end(struct pg *pg, const struct aggregate *aggr
 
 /* Whether neither it nor what it is built on (`parent`; NULL: `table`) has rows before `end`. */
 MUST_CHECK enum status aggregate_is_empty_before(struct pg *pg, const struct aggregate *aggregate,
-                                                 const struct aggregate *parent, const struct table *table,
-                                                 int64_t end, bool *empty, struct error *error);
+                                                 const struct aggregate *parent, const struct table *table, int64_t end,
+                                                 bool *empty, struct error *error);
 
 /* A plain refresh of all that begins before `end`, which is the beginning of a bucket. */
 MUST_CHECK enum status aggregate_refresh_before(struct pg *pg, const struct aggregates *list,

@@ -28,8 +28,8 @@ static enum status bucket_of(struct pg *pg, const struct aggregate *aggregate, i
 }
 
 /* What the source has of [from, T), from the bucket's beginning on. */
-static enum status find_window(const struct cascade_spec *spec, const struct aggregate *aggregate,
-                               struct range *window, struct error *error)
+static enum status find_window(const struct cascade_spec *spec, const struct aggregate *aggregate, struct range *window,
+                               struct error *error)
 {
     struct range first = {INT64_MIN, INT64_MIN}, last, latest;
     struct range wanted = spec->window;
@@ -159,8 +159,8 @@ static bool take_kept(const PGresult *kept, struct cascade_table *table)
 {
     for (int i = 0; i < PQntuples(kept); i++)
         if (strcmp(PQgetvalue(kept, i, 0), table->name) == 0) {
-            table->window = (struct range){strtoll(PQgetvalue(kept, i, 1), NULL, 10),
-                                           strtoll(PQgetvalue(kept, i, 2), NULL, 10)};
+            table->window =
+                (struct range){strtoll(PQgetvalue(kept, i, 1), NULL, 10), strtoll(PQgetvalue(kept, i, 2), NULL, 10)};
             return true;
         }
     table->window = (struct range){INT64_MIN, INT64_MIN};
@@ -202,10 +202,8 @@ static enum status take(const struct cascade_spec *spec, const struct aggregates
 {
     enum status status = STATUS_OK;
 
-    *table = (struct cascade_table){.name = strdup(source->name),
-                                    .source = strdup(source->stored),
-                                    .type = source->type,
-                                    .raw_begins = INT64_MIN};
+    *table = (struct cascade_table){
+        .name = strdup(source->name), .source = strdup(source->stored), .type = source->type, .raw_begins = INT64_MIN};
     if (table->name == NULL || table->source == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     if (kept != NULL && !take_kept(kept, table))
@@ -271,7 +269,8 @@ static enum status settle_before(const struct cascade_spec *spec, const struct a
     for (size_t i = 0; i < targets->count; i++)
         if (targets->items[i].id == target->parent)
             parent = &targets->items[i];
-    status = aggregate_is_empty_before(spec->target, target, parent, spec->target_table, table->raw_begins, &any, error);
+    status =
+        aggregate_is_empty_before(spec->target, target, parent, spec->target_table, table->raw_begins, &any, error);
     if (status == STATUS_OK && any)
         status = aggregate_refresh_before(spec->target, targets, target, table->raw_begins, error);
     if (status == STATUS_OK || status == STATUS_STOPPED || status == STATUS_SYSTEM || status == STATUS_TRANSIENT)
@@ -309,14 +308,15 @@ enum status cascade_stored(struct pg *pg, uint32_t oid, PGresult **names, struct
 
     *names = NULL;
     if (status == STATUS_OK && found != NULL)
-        status = pg_runf(pg, names, error,
-                         "WITH RECURSIVE tree AS (SELECT h.id, 0 AS depth FROM _timescaledb_catalog.hypertable h"
-                         " WHERE pg_catalog.to_regclass(pg_catalog.format('%%I.%%I', h.schema_name, h.table_name))::oid"
-                         " = %u UNION SELECT a.mat_hypertable_id, depth + 1 FROM tree"
-                         " JOIN _timescaledb_catalog.continuous_agg a ON a.raw_hypertable_id = tree.id)"
-                         " SELECT pg_catalog.format('%%I.%%I', h.schema_name, h.table_name) FROM tree"
-                         " JOIN _timescaledb_catalog.hypertable h ON h.id = tree.id WHERE depth > 0 ORDER BY depth, h.id",
-                         oid);
+        status =
+            pg_runf(pg, names, error,
+                    "WITH RECURSIVE tree AS (SELECT h.id, 0 AS depth FROM _timescaledb_catalog.hypertable h"
+                    " WHERE pg_catalog.to_regclass(pg_catalog.format('%%I.%%I', h.schema_name, h.table_name))::oid"
+                    " = %u UNION SELECT a.mat_hypertable_id, depth + 1 FROM tree"
+                    " JOIN _timescaledb_catalog.continuous_agg a ON a.raw_hypertable_id = tree.id)"
+                    " SELECT pg_catalog.format('%%I.%%I', h.schema_name, h.table_name) FROM tree"
+                    " JOIN _timescaledb_catalog.hypertable h ON h.id = tree.id WHERE depth > 0 ORDER BY depth, h.id",
+                    oid);
     free(found);
     return status;
 }

@@ -14,10 +14,10 @@
  *
  *     hyperfill.cascade   one row an aggregate of a job: its window, fixed by the first run
  *
- * The server knows nothing of rows that were put into an aggregate: to it the whole of time has yet to be refreshed, and
- * a refresh policy that reaches back far enough would make empty what has no raw rows any more. So before the first row
- * the time before the source's raw rows is refreshed, where the target has none either: nothing is changed by that, and
- * it is done with for later refreshes.
+ * The server knows nothing of rows that were put into an aggregate: to it the whole of time has yet to be refreshed,
+ * and a refresh policy that reaches back far enough would make empty what has no raw rows any more. So before the first
+ * row the time before the source's raw rows is refreshed, where the target has none either: nothing is changed by that,
+ * and it is done with for later refreshes.
  */
 #pragma once
 

@@ -116,8 +116,7 @@ static void add_jobs(struct sql *sql, const struct ledger *ledger, const struct 
 }
 
 /* now() less drop_after, by the server's own arithmetic for the column's type (policy_retention_read_and_validate). */
-enum status policies_read_horizon(struct pg *pg, const struct table *table, struct policy_job *job,
-                                  struct error *error)
+enum status policies_read_horizon(struct pg *pg, const struct table *table, struct policy_job *job, struct error *error)
 {
     char *literal = pg_literal(job->drop_after), *value = NULL, *now = NULL;
     struct sql sql = {0}, bound = {0};
@@ -125,7 +124,8 @@ enum status policies_read_horizon(struct pg *pg, const struct table *table, stru
 
     if (time_type_is_integer(table->time.type)) {
         /* An aggregate has that of the hypertable that it is built on. */
-        sql_add(&sql, "WITH RECURSIVE up AS (SELECT h.id FROM _timescaledb_catalog.hypertable h WHERE h.schema_name = ");
+        sql_add(&sql,
+                "WITH RECURSIVE up AS (SELECT h.id FROM _timescaledb_catalog.hypertable h WHERE h.schema_name = ");
         sql_add_literal(&sql, table->schema);
         sql_add(&sql, " AND h.table_name = ");
         sql_add_literal(&sql, table->name);

@@ -38,7 +38,8 @@ struct policy_job {
     bool may_alter;   /* this role may switch it */
     bool running;     /* now */
     int runs, hands;  /* holders: runs that live, people */
-    bool has_horizon; /* retention of the hypertable itself, drop_after read: what ends at or before `horizon` is dropped */
+    bool has_horizon; /* retention of the hypertable itself, drop_after read: what ends at or before `horizon` is
+                         dropped */
     int64_t horizon;
 };
 

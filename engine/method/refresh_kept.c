@@ -22,9 +22,8 @@ static enum status ceiling(const struct refresh_spec *spec, const struct aggrega
 enum status refresh_kept_read(const struct refresh_spec *spec, const struct aggregate *aggregate,
                               struct refresh_kept *kept, struct error *error)
 {
-    enum status status =
-        loaded_windows(spec->pg, spec->ledger, aggregate->stored_oid, &kept->windows, &kept->count,
-                       &kept->unfinished, error);
+    enum status status = loaded_windows(spec->pg, spec->ledger, aggregate->stored_oid, &kept->windows, &kept->count,
+                                        &kept->unfinished, error);
 
     for (size_t i = 0; status == STATUS_OK && i < kept->count; i++) {
         status = ceiling(spec, aggregate, &kept->windows[i].lo, error);

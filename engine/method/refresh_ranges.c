@@ -92,8 +92,7 @@ static enum status leave_first(const struct refresh_task *task, struct range *fi
         char text[TABLE_RANGE_TEXT_MAX];
 
         log_line(LOG_NOTICE, "%s: the bucket of %s is left alone: of its rows those before that were not loaded",
-                 task->aggregate->name,
-                 table_range_text(task->spec->table, (struct range){wide.lo, first->lo}, text));
+                 task->aggregate->name, table_range_text(task->spec->table, (struct range){wide.lo, first->lo}, text));
         first->lo = wide.hi;
     }
     return status;
@@ -147,7 +146,7 @@ static enum status leave_kept(const struct refresh_task *task, struct range **ra
 
 /* The ranges of the aggregate that are left. */
 enum status refresh_find_ranges(const struct refresh_task *task, struct range **ranges, size_t *count,
-                               struct error *error)
+                                struct error *error)
 {
     enum status status = find_loaded(task, ranges, count, error);
 
@@ -181,4 +180,3 @@ enum status refresh_is_whole(const struct refresh_task *task, struct range bucke
     free(parts);
     return status;
 }
-
