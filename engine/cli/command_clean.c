@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/cli/commands.h"
+#include "engine/method/cascade.h"
 #include "writers/ledger.h"
 #include "writers/scratch.h"
 
@@ -33,7 +34,7 @@ static enum status find_table(struct pg *pg, const char *name, struct table *tab
     return status;
 }
 
-static enum status clean_table(const struct options *options, struct pg *pg, struct error *error)
+static enum status clean_table(const struct options *options, struct pg *pg, const char *name, struct error *error)
 {
     struct ledger ledger;
     struct table table = {0};
@@ -49,7 +50,7 @@ static enum status clean_table(const struct options *options, struct pg *pg, str
     if (status == STATUS_OK && !exists)
         printf("there is no ledger in schema \"%s\": nothing to forget\n", options->ledger_schema);
     if (status == STATUS_OK && exists)
-        status = find_table(pg, options->table, &table, error);
+        status = find_table(pg, name, &table, error);
     if (status == STATUS_OK && exists)
         status = ledger_clean(pg, &ledger, &table, options->yes, &cleaning, error);
     if (status == STATUS_OK && exists)
@@ -81,6 +82,26 @@ static enum status clean_table(const struct options *options, struct pg *pg, str
     return status;
 }
 
+/* The aggregates' jobs first: without that of the table itself, what was loaded with it is not known any more. */
+static enum status clean_all(const struct options *options, struct pg *pg, struct error *error)
+{
+    struct table table = {0};
+    PGresult *names = NULL;
+    enum status status = pg_connect(pg, error);
+
+    if (status == STATUS_OK && options->cascade)
+        status = find_table(pg, options->table, &table, error);
+    if (status == STATUS_OK && options->cascade)
+        status = cascade_stored(pg, table.oid, &names, error);
+    for (int i = 0; status == STATUS_OK && names != NULL && i < PQntuples(names); i++)
+        status = clean_table(options, pg, PQgetvalue(names, i, 0), error);
+    if (status == STATUS_OK)
+        status = clean_table(options, pg, options->table, error);
+    PQclear(names);
+    table_reset(&table);
+    return status;
+}
+
 static enum status clean_scratch(const struct pg_address *address, struct stop *stop, struct error *error)
 {
     int removed;
@@ -107,7 +128,7 @@ enum status command_clean(const struct options *options, struct error *error)
     if (status == STATUS_OK)
         status = clean_scratch(&address, stop, error);
     if (status == STATUS_OK)
-        status = clean_table(options, pg, error);
+        status = clean_all(options, pg, error);
     pg_free(pg);
     pg_address_reset(&address);
     stop_free(stop);

@@ -34,7 +34,7 @@ enum status command_default_path(const struct options *options, const char *give
         size = snprintf(path, CHECKPOINT_PATH_MAX, "%s", given);
     else
         size = snprintf(path, CHECKPOINT_PATH_MAX, "hyperfill-%s.%s",
-                        options->command != COMMAND_STATUS && options_several(options) ? "tables" : options->table,
+                        options->command != COMMAND_STATUS && options_name_several(options) ? "tables" : options->table,
                         ending);
     if (size >= CHECKPOINT_PATH_MAX)
         return error_set(error, STATUS_USAGE, "the path of the %s file is too long", ending);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "engine/cli/commands.h"
+#include "engine/cli/tables.h"
 #include "engine/cli/text.h"
 #include "engine/cli/verify_job.h"
 #include "engine/log.h"
@@ -102,9 +103,10 @@ enum status verify_compare(const struct job *job, struct verify_spec *spec, stru
     return status;
 }
 
-static enum status verify_postgres(struct job *job, struct error *error)
+static enum status verify_postgres(struct job *job, const char *aggregate, struct error *error)
 {
-    struct verify_shown shown = {.source = job->source_address.display, .target = job->target_address.display};
+    struct verify_shown shown = {
+        .source = job->source_address.display, .target = job->target_address.display, .aggregate = aggregate};
     struct verify_spec spec;
 
     verify_spec_fill(job, &spec);
@@ -120,36 +122,104 @@ static enum status verify_postgres(struct job *job, struct error *error)
     return verify_compare(job, &spec, &shown, error);
 }
 
-enum status command_verify(const struct options *options, struct error *error)
+/* What is to be compared beside the table. */
+static enum status find_aggregates(struct job *job, struct cascade *cascade, struct error *error)
+{
+    struct cascade_spec spec;
+
+    if (job->kind != SOURCE_POSTGRES)
+        return error_set(error, STATUS_USAGE, "--cascade is for a PostgreSQL source: CSV has no continuous aggregates");
+    cascade_spec_fill(job, &spec);
+    return cascade_find(&spec, cascade, error);
+}
+
+/* One table. `cascade`: filled if it is asked for; `aggregate`: of which the table is the rows, NULL: of none. */
+static enum status verify_table(const struct options *options, const char *aggregate, struct stop *stop,
+                                struct signals **signals, struct cascade *cascade, struct error *error)
 {
     /* How rows would be written is of no interest here. */
     struct options as_append = *options;
-    struct signals *signals = NULL;
     struct job *job = calloc(1, sizeof *job);
-    struct stop *stop = NULL;
     enum status status;
 
     if (job == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     as_append.strategy = STRATEGY_APPEND;
-    status = stop_create(&stop, error);
-    if (status == STATUS_OK)
-        status = signals_start(stop, verify_notice_signal, &signals, error);
-    if (status == STATUS_OK)
-        status = job_open(job, &as_append, stop, error);
+    status = job_open(job, &as_append, stop, error);
+    if (status == STATUS_OK && options->cascade)
+        status = find_aggregates(job, cascade, error);
     if (status == STATUS_OK && job->kind == SOURCE_POSTGRES && options->aside)
         status =
             error_set(error, STATUS_USAGE, "--aside is for a CSV source: all rows of a database are compared anyhow");
     else if (status == STATUS_OK && job->kind == SOURCE_POSTGRES)
-        status = verify_postgres(job, error);
+        status = verify_postgres(job, aggregate, error);
     else if (status == STATUS_OK && options->aside)
-        status = verify_aside(job, &signals, error);
+        status = verify_aside(job, signals, error);
     else if (status == STATUS_OK)
         status = verify_ledger(job, error);
-    signals_finish(signals);
-    if (stop != NULL)
-        job_close(job);
+    job_close(job);
     free(job);
+    return status;
+}
+
+static enum status verify_aggregate(const struct options *options, const struct cascade_table *table, struct stop *stop,
+                                    struct signals **signals, struct error *error)
+{
+    struct options own;
+    char *from, *until;
+    enum status status;
+
+    if (table->problem != NULL)
+        return error_set(error, STATUS_SERVER, "%s", table->problem);
+    cascade_options(options, table, &from, &until, &own);
+    status = verify_table(&own, table->name, stop, signals, NULL, error);
+    if (status != STATUS_OK)
+        error_prefix(error, "continuous aggregate %s", table->name);
+    free(from);
+    free(until);
+    return status;
+}
+
+/* Each of them, also where others differ. The worst is the result; of the others the log tells. */
+static enum status verify_aggregates(const struct options *options, const struct cascade *cascade, struct stop *stop,
+                                     struct signals **signals, struct error *error)
+{
+    for (size_t i = 0; i < cascade->count && error->status != STATUS_STOPPED; i++) {
+        const struct cascade_table *table = &cascade->tables[i];
+        struct error one;
+
+        if (table->window.lo >= table->window.hi)
+            continue;
+        error_reset(&one);
+        if (verify_aggregate(options, table, stop, signals, &one) == STATUS_OK)
+            continue;
+        if (error->status != STATUS_OK)
+            log_error(one.status == status_worse(one.status, error->status) ? error : &one);
+        if (one.status == status_worse(one.status, error->status))
+            *error = one;
+    }
+    return error->status;
+}
+
+enum status command_verify(const struct options *options, struct error *error)
+{
+    struct signals *signals = NULL;
+    struct cascade cascade = {0};
+    struct stop *stop = NULL;
+    enum status status = stop_create(&stop, error);
+
+    if (status == STATUS_OK)
+        status = signals_start(stop, verify_notice_signal, &signals, error);
+    if (status == STATUS_OK) {
+        status = verify_table(options, NULL, stop, &signals, &cascade, error);
+        if (options->cascade && cascade.count == 0 && (status == STATUS_OK || status == STATUS_DATA))
+            log_line(LOG_NOTICE, "the source has no continuous aggregates on %s: --cascade adds nothing",
+                     options->table);
+        if (status == STATUS_OK || status == STATUS_DATA)
+            status = verify_aggregates(options, &cascade, stop, &signals, error);
+    }
+    signals_finish(signals);
+    cascade_reset(&cascade);
     stop_free(stop);
     return status;
 }

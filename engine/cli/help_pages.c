@@ -63,7 +63,19 @@ static const char run_text[] =
     "Usage: hyperfill run --source SPEC --target CONNINFO --table NAME... [options]\n"
     "\n"
     "When the checkpoint file exists the job goes on from it; options that define\n"
-    "the job must then be the same, those for speed and output may change.\n";
+    "the job must then be the same, those for speed and output may change.\n"
+    "\n"
+    "--cascade also copies what continuous aggregates on the tables keep, also those\n"
+    "on other aggregates: history of which retention has dropped the raw rows cannot\n"
+    "be made again by refreshing. Both sides have the aggregate under one name, with\n"
+    "the same buckets (hyperfill schema makes it). Copied are the buckets that end at\n"
+    "or before the completion point, in the type of the table's time, as far as the\n"
+    "source has made them; from the one on that holds --from. The first run fixes\n"
+    "which. Then run hyperfill refresh: it makes the later ones from raw rows, and\n"
+    "leaves those that were copied alone. A refresh policy of the target does not:\n"
+    "where one reaches back to raw rows that are loaded, it makes their buckets anew,\n"
+    "also the oldest one, of which part of the raw rows may be gone. Let it begin\n"
+    "behind that (start_offset). Policies are paused while run works.\n";
 
 static const char run_examples[] =
     "  A table of another server, newest first, with eight writers:\n"
@@ -76,6 +88,11 @@ static const char run_examples[] =
     "    hyperfill run --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
     "        --filter '^metrics' --until '2026-01-31 00:00:00+00' \\\n"
     "        --table public.ticks --until public.ticks=1769817600\n"
+    "\n"
+    "  A hypertable with the history that its continuous aggregates keep:\n"
+    "    hyperfill run --source 'host=old dbname=app' --target 'host=new dbname=ts' \\\n"
+    "        --table metrics --cascade --until '2026-01-31 00:00:00+00'\n"
+    "    hyperfill refresh --target 'host=new dbname=ts' --table metrics\n"
     "\n"
     "  A compressed, tab-separated file without a header:\n"
     "    zcat metrics.tsv.gz | hyperfill run --source - --no-header \\\n"
@@ -109,7 +126,8 @@ static const char clean_text[] =
     "\n"
     "The rows stay. Without its ledger a job cannot be resumed: running it again\n"
     "would load its rows a second time. Scratch copies that a bench left when it was\n"
-    "killed are removed, too.\n";
+    "killed are removed, too. --cascade forgets the jobs of its continuous aggregates\n"
+    "as well: refresh does not know then which buckets were loaded.\n";
 
 static const char replay_text[] =
     "hyperfill replay: load rejected rows that were corrected\n"
@@ -158,7 +176,8 @@ static const char policies_text[] =
     "\n"
     "A retention policy that would drop what was loaded is not switched on again:\n"
     "history that is older than drop_after would be gone within a day. Give it a\n"
-    "longer drop_after (alter_job) and restore again, or say --allow-drop.\n";
+    "longer drop_after (alter_job) and restore again, or say --allow-drop. So it is\n"
+    "with retention of a continuous aggregate whose rows were loaded (run --cascade).\n";
 
 static const char policies_examples[] =
     "  hyperfill policies show --target 'host=new dbname=ts' --table metrics\n"
@@ -174,7 +193,12 @@ static const char refresh_text[] =
     "aggregates on the table, and those on these, over exactly what finished jobs\n"
     "have loaded since it was last run, widened to whole buckets; or over a window.\n"
     "Stopped or killed? Run it again: it goes on. The role must own the aggregates.\n"
-    "What retention has dropped of the table is left alone, unless a window is given.\n";
+    "What retention has dropped of the table is left alone, unless a window is given.\n"
+    "Buckets that were loaded into an aggregate (run --cascade) are always left as\n"
+    "they are: made are the one that holds the completion point, and those that the\n"
+    "source had not made. A real-time aggregate shows what its table has only before\n"
+    "the last bucket that was refreshed; so the last one that was loaded is made once\n"
+    "more where nothing follows, if its raw rows are all there.\n";
 
 static const char refresh_examples[] =
     "  hyperfill refresh --target 'host=new dbname=ts' --table metrics\n";
@@ -202,7 +226,10 @@ static const char verify_text[] =
     "\n"
     "From CSV the number of rows in each range is compared with what the ledger says\n"
     "was loaded: rows that are gone or too many are seen, changed ones are not. With\n"
-    "--aside the source is loaded once more into a scratch copy, and all is compared.\n";
+    "--aside the source is loaded once more into a scratch copy, and all is compared.\n"
+    "\n"
+    "--cascade compares the buckets of continuous aggregates that run --cascade has\n"
+    "copied as well, each aggregate by itself; --json prints an object for each.\n";
 
 static const char verify_examples[] =
     "  hyperfill verify --source 'host=old dbname=app' --jobs 8 \\\n"
@@ -284,6 +311,7 @@ static const char migrate_text[] =
     "  [migration]             for all tables; the command line goes before it\n"
     "  source = service=old    a conninfo or URI, or env:VARIABLE\n"
     "  target = service=new\n"
+    "  cascade = yes           and what continuous aggregates keep: see help run\n"
     "  jobs = 8\n"
     "\n"
     "  [table metrics]         for this table; goes before [migration]\n"

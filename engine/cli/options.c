@@ -268,6 +268,11 @@ const char *options_table_sign(const char *table)
 
 bool options_several(const struct options *options)
 {
+    return options->cascade || options_name_several(options);
+}
+
+bool options_name_several(const struct options *options)
+{
     return options->tables.count > 1 || options->filter != NULL ||
            (options->tables.count == 1 && options_table_sign(options->tables.items[0]) != NULL);
 }
@@ -290,7 +295,7 @@ static enum status tables_finish(struct parser *parser)
     options->table = tables->items[0];
     options->from = options->froms.items[0];
     options->until = options->untils.items[0];
-    for (size_t i = 0; options_several(options) && !one && i < sizeof alone / sizeof *alone; i++)
+    for (size_t i = 0; options_name_several(options) && !one && i < sizeof alone / sizeof *alone; i++)
         if (option_given(parser, alone[i]))
             return error_set(parser->error, STATUS_USAGE, "--%s is for a job of one table%s", alone[i],
                              i == 0 ? "; of several, write --table SOURCE=TARGET" : "");

@@ -71,6 +71,7 @@ struct options {
     const char *table; /* the first one; NULL with --filter alone */
     struct text_list tables;
     const char *filter; /* a regular expression */
+    bool cascade;       /* and the continuous aggregates of these */
     const char *source_table;
     const char *time_column;
     const char *columns;            /* comma separated, as given */
@@ -168,8 +169,12 @@ struct options {
  */
 MUST_CHECK enum status options_parse(int argc, char **argv, struct options *options, struct error *error);
 
-/* Whether it is a job of several tables, even if it comes down to one: more than one, --filter, or SOURCE=TARGET. */
+/* Whether it is a job of several tables, even if it comes down to one: more than one, --filter, SOURCE=TARGET, or
+ * --cascade. */
 bool options_several(const struct options *options);
+
+/* The same, but for --cascade: whether one table alone is named. */
+bool options_name_several(const struct options *options);
 
 /* The sign between two names, which may be quoted; NULL: there is none. */
 const char *options_table_sign(const char *table);

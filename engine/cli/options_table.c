@@ -57,6 +57,9 @@ const struct option_entry option_table[] = {
     {"filter", "REGEX", PLAN | RUN, 0, GROUP_JOB, OPTION_TEXT, AT(filter),
      .help = "of a PostgreSQL source: all hypertables, tables partitioned by range, and tables that are one of these "
              "in the target, whose schema.name matches; with or without --table"},
+    {"cascade", NULL, PLAN | RUN | VERIFY | CLEAN, 0, GROUP_JOB, OPTION_ON, AT(cascade),
+     .help = "and the continuous aggregates on these tables, also those on aggregates, which are found by their names on "
+             "both sides: their buckets that end at or before the completion point, of which the raw rows may be gone"},
     {"source-table", "NAME", JOB | VERIFY | POINT, 0, GROUP_JOB, OPTION_TEXT, AT(source_table),
      .help = "the table to read in a PostgreSQL source", .default_text = "the name in --table"},
     {"columns", "A,B,C", JOB | VERIFY | POINT, 0, GROUP_JOB, OPTION_TEXT, AT(columns), .help = "the columns to load",

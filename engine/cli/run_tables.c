@@ -37,6 +37,14 @@ static bool confirm(const struct set_run *set)
     return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
+/* A refresh policy may have made buckets until it was paused. */
+static enum status look_again(struct job *job, struct error *error)
+{
+    enum status status = job_plan(job, error);
+
+    return status == STATUS_OK ? job_check_overlap(job, error) : status;
+}
+
 /* Registers the job, and tells its writers what to do. */
 static enum status prepare_one(struct table_run *table, struct error *error)
 {
@@ -51,7 +59,8 @@ static enum status prepare_one(struct table_run *table, struct error *error)
         status = run_check_late(run, &late, error);
     if (status == STATUS_OK)
         status = run_check_policies(run, error);
-    if (status == STATUS_OK)
+    /* Buckets come to both sides when each has refreshed them: how far, says nothing. */
+    if (status == STATUS_OK && table->aggregate == NULL)
         run_tell_until(run);
     if (status == STATUS_OK)
         status = run_register(run, error);
@@ -68,6 +77,8 @@ static enum status prepare_one(struct table_run *table, struct error *error)
         status = job_builds(job, &run->append, &run->stats, error);
     if (status == STATUS_OK)
         status = run_pause_policies(run, error);
+    if (status == STATUS_OK && table->aggregate != NULL)
+        status = look_again(job, error);
     table->loading = status == STATUS_OK;
     atomic_store(&table->left, status == STATUS_OK ? (int64_t)job->task_count : 0);
     return status;
@@ -85,13 +96,22 @@ static enum status prepare(struct set_run *set, struct error *error)
         status = tables_open(&set->tables, set->options, &set->before, set->path, set->stop, error);
     if (status == STATUS_OK && (!confirm(set) || stop_level(set->stop) != STOP_RUN))
         status = error_set(error, STATUS_STOPPED, "nothing was touched by this run");
+    if (status == STATUS_OK)
+        status = tables_cascade_begin(&set->tables, error);
     for (int32_t i = 0; status == STATUS_OK && i < set->tables.count; i++) {
         struct table_run *table = &set->tables.items[i];
 
         table->run.checkpoint = set->checkpoint;
         if (table->planned && !table->run.job.finished)
             status = prepare_one(table, error);
-        else if (table->planned)
+        if (status != STATUS_OK)
+            status = table_failed(table, error);
+    }
+    /* Last: an aggregate's policies must not run between a hypertable that is complete and the aggregate. */
+    for (int32_t i = 0; status == STATUS_OK && i < set->tables.count; i++) {
+        struct table_run *table = &set->tables.items[i];
+
+        if (table->planned && table->run.job.finished)
             status = run_take_over_policies(&table->run, error);
         if (status != STATUS_OK)
             status = table_failed(table, error);

@@ -33,34 +33,48 @@ enum status table_failed(struct table_run *table, struct error *error)
     return STATUS_OK;
 }
 
+enum status tables_add(struct tables *tables, char *source, char *target, struct table_run **added, struct error *error)
+{
+    struct table_run *table = &tables->items[tables->count++];
+
+    table->source = source;
+    table->target = target;
+    table->part = target != NULL ? strdup(target) : NULL;
+    table->options = *tables->options;
+    table->options.tables = (struct text_list){.items = {target}, .count = 1};
+    table->options.filter = NULL;
+    table->options.table = target;
+    table->options.source_table = source;
+    table->run.stop = tables->stop;
+    table->run.job.options = &table->options;
+    error_reset(&table->failure);
+    *added = table;
+    return table->part != NULL ? STATUS_OK : error_set(error, STATUS_SYSTEM, "out of memory");
+}
+
 static enum status names_take(struct tables *tables, struct error *error)
 {
     struct table_names *names = NULL;
-    int32_t count = 0;
+    struct table_run *table;
+    int32_t count = 0, room = 0;
     enum status status = tables_find(&tables->sides, tables->options, &names, &count, error);
 
-    tables->items = calloc((size_t)count + 1, sizeof *tables->items);
+    if (status == STATUS_OK && tables->options->cascade)
+        status = tables_cascade_room(tables, &room, error);
+    tables->room = count + room;
+    tables->items = calloc((size_t)tables->room + 1, sizeof *tables->items);
     if (tables->items == NULL) {
         free(names);
         return error_set(error, STATUS_SYSTEM, "out of memory for %d tables", (int)count);
     }
     for (int32_t i = 0; i < count; i++) {
-        struct table_run *table = &tables->items[i];
+        struct error second;
 
-        table->source = names[i].source;
-        table->target = names[i].target;
-        table->part = table->target != NULL ? strdup(table->target) : NULL;
-        table->options = *tables->options;
-        table->options.tables = (struct text_list){.items = {table->target}, .count = 1};
-        table->options.filter = NULL;
-        table->options.table = table->target;
-        table->options.source_table = table->source;
-        table->run.stop = tables->stop;
-        table->run.job.options = &table->options;
-        error_reset(&table->failure);
-        tables->count++;
-        if (table->part == NULL && status == STATUS_OK)
-            status = error_set(error, STATUS_SYSTEM, "out of memory");
+        error_reset(&second);
+        if (tables_add(tables, names[i].source, names[i].target, &table, &second) != STATUS_OK && status == STATUS_OK) {
+            *error = second;
+            status = second.status;
+        }
     }
     free(names);
     return status;
@@ -88,18 +102,20 @@ static enum status open_one(struct tables *tables, struct table_run *table, stru
     }
 }
 
-static enum status open_all(struct tables *tables, struct error *error)
+enum status tables_open_items(struct tables *tables, int32_t first, struct error *error)
 {
     enum status status = STATUS_OK;
 
-    for (int32_t i = 0; i < tables->count && status == STATUS_OK; i++) {
+    for (int32_t i = first; i < tables->count && status == STATUS_OK; i++) {
         struct table_run *table = &tables->items[i];
 
+        if (table->failure.status != STATUS_OK)
+            continue;
         if (stop_level(tables->stop) != STOP_RUN)
             return error_set(error, STATUS_STOPPED, "nothing was touched by this run");
         status = open_one(tables, table, error);
         table->opened = status == STATUS_OK;
-        if (table->run.job.table.sql != NULL) {
+        if (table->run.job.table.sql != NULL && table->aggregate == NULL) {
             free(table->part);
             table->part = strdup(table->run.job.table.sql);
             if (table->part == NULL)
@@ -184,13 +200,16 @@ enum status tables_open(struct tables *tables, const struct options *options, co
     *tables = (struct tables){.options = options, .stop = stop};
     if (!pg_is_conninfo(options->source) || options->sources.count > 1)
         return error_set(error, STATUS_USAGE,
-                         "several tables are for a PostgreSQL source, which has them all; CSV has the rows of one"
-                         " table: run it for each, with its --source");
+                         "%s for a PostgreSQL source, which has them all; CSV has the rows of one"
+                         " table: run it for each, with its --source",
+                         options_name_several(options) ? "several tables are" : "--cascade is");
     status = job_sides_open(&tables->sides, options, stop, error);
     if (status == STATUS_OK)
         status = names_take(tables, error);
     if (status == STATUS_OK)
-        status = open_all(tables, error);
+        status = tables_open_items(tables, 0, error);
+    if (status == STATUS_OK && options->cascade)
+        status = tables_cascade(tables, error);
     if (status == STATUS_OK)
         status = check_names(tables, error);
     if (status == STATUS_OK)
@@ -207,6 +226,10 @@ void tables_reset(struct tables *tables)
         free(table->source);
         free(table->target);
         free(table->part);
+        free(table->aggregate);
+        free(table->from);
+        free(table->until);
+        cascade_reset(&table->cascade);
     }
     free(tables->items);
     job_sides_close(&tables->sides);

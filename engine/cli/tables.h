@@ -14,6 +14,7 @@
 #pragma once
 
 #include "engine/cli/run.h"
+#include "engine/method/cascade.h"
 
 struct table_run {
     struct run run;
@@ -24,6 +25,9 @@ struct table_run {
     int64_t ranges_failed;
     _Atomic int64_t left, ended; /* tasks; only the pipeline's hooks change them */
     bool opened, planned, loading;
+    struct cascade cascade; /* with --cascade: the aggregates on it */
+    char *aggregate;        /* of --cascade: the view; NULL: a table that was named */
+    char *from, *until;     /* of --cascade: what the options of this table alone point to */
 };
 
 struct tables {
@@ -31,7 +35,7 @@ struct tables {
     struct stop *stop;
     struct job_sides sides;
     struct table_run *items;
-    int32_t count;
+    int32_t count, room; /* items do not move */
 };
 
 /*
@@ -51,6 +55,33 @@ MUST_CHECK enum status tables_result(const struct tables *tables, struct error *
 
 /* The more has to be done about it, the worse. */
 enum status status_worse(enum status one, enum status other);
+
+/* --- tables.c, for tables_cascade.c --- */
+
+/* The next of the items, which have room for it. Takes the names, also in a failure. */
+MUST_CHECK enum status tables_add(struct tables *tables, char *source, char *target, struct table_run **table,
+                                  struct error *error);
+
+/* Opens the items from `first` on. */
+MUST_CHECK enum status tables_open_items(struct tables *tables, int32_t first, struct error *error);
+
+/* --- tables_cascade.c --- */
+
+/* How many there may be; tells when there are none. */
+MUST_CHECK enum status tables_cascade_room(struct tables *tables, int32_t *room, struct error *error);
+
+/* Adds the aggregates on tables that are open, and opens them. */
+MUST_CHECK enum status tables_cascade(struct tables *tables, struct error *error);
+
+/* Before anything is registered: what the first run of a job fixes. */
+MUST_CHECK enum status tables_cascade_begin(struct tables *tables, struct error *error);
+
+/* What cascade_find wants of an open job. */
+void cascade_spec_fill(const struct job *job, struct cascade_spec *spec);
+
+/* The options for the rows of an aggregate; *from and *until are new strings that they point to. */
+void cascade_options(const struct options *options, const struct cascade_table *table, char **from, char **until,
+                     struct options *own);
 
 /* --- tables_find.c --- */
 

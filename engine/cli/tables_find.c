@@ -7,9 +7,7 @@
 /*
  * Of the source: hypertables, tables partitioned by one range, and ordinary tables, of which the target decides. Parts
  * of others, and what belongs to extensions or to us, are none. The rows of a continuous aggregate are no table of
- * this kind either: they come of refreshing it. Where their raw rows are gone, what it keeps of them can be loaded by
- * naming its materialization hypertable on both sides, until where the raw rows begin, if no refresh ever looks at
- * what is older. %1$s: the expression, %2$s: names that were given,
+ * this kind either: they come of refreshing it, or by --cascade. %1$s: the expression, %2$s: names that were given,
  * %3$s: more conditions for hypertables, %4$s: the ledger's schema.
  */
 static const char candidates_sql[] =
@@ -70,6 +68,8 @@ static enum status given(const struct options *options, struct table_names **nam
 
         if (sign != NULL && (sign == text || sign[1] == '\0'))
             return error_set(error, STATUS_USAGE, "--table %s: write SOURCE=TARGET, or one name for both", text);
+        if (options->source_table != NULL)
+            return names_add_pair(names, count, options->source_table, strlen(options->source_table), text, error);
         status = names_add_pair(names, count, text, sign != NULL ? (size_t)(sign - text) : strlen(text),
                                 sign != NULL ? sign + 1 : text, error);
     }

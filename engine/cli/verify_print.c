@@ -232,6 +232,8 @@ void verify_print(const struct verify_shown *shown)
     const struct verify_report *report = shown->report;
     char numbers[2][NUMBER_TEXT_MAX];
 
+    if (shown->aggregate != NULL)
+        printf("\naggregate %s\n", shown->aggregate);
     printf("source    %s\n", shown->source);
     if (shown->spec->tables[SOURCE] != NULL && shown->how == NULL)
         printf("          %s\n", shown->spec->tables[SOURCE]->sql);
@@ -305,6 +307,8 @@ void verify_print_json(const struct verify_shown *shown)
     json_text(&json, "source", shown->source);
     json_text(&json, "target", shown->target);
     json_text(&json, "table", shown->spec->tables[TARGET]->sql);
+    if (shown->aggregate != NULL)
+        json_text(&json, "aggregate", shown->aggregate);
     json_text(&json, "compared", shown->how != NULL ? shown->how : "all rows");
     json_bool(&json, "equal", report->open == 0);
     json_integer(&json, "ranges", (int64_t)report->ranges);

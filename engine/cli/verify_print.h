@@ -8,7 +8,8 @@ struct verify_shown {
     const struct verify_spec *spec; /* without a table of the source if that is none */
     const struct verify_report *report;
     const char *source, *target;
-    const char *how; /* what was compared, and what that cannot see; NULL: all */
+    const char *aggregate; /* whose rows these are, by --cascade; NULL: a table's own */
+    const char *how;       /* what was compared, and what that cannot see; NULL: all */
 };
 
 void verify_print(const struct verify_shown *shown);

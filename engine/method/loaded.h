@@ -10,3 +10,8 @@
  */
 MUST_CHECK enum status loaded_ranges(struct pg *pg, const struct ledger *ledger, const struct table *table,
                                      const char *condition, struct range **ranges, size_t *count, struct error *error);
+
+/* The windows of all jobs of a table, in the order of their beginnings, also of those that are not finished; the caller
+ * frees *ranges. */
+MUST_CHECK enum status loaded_windows(struct pg *pg, const struct ledger *ledger, uint32_t table_oid,
+                                      struct range **ranges, size_t *count, bool *unfinished, struct error *error);

@@ -20,14 +20,18 @@ static const struct {
     {"policy_refresh_continuous_aggregate", "refresh policy", POLICY_REFRESH},
 };
 
-/* Names of a continuous aggregate's jobs are those of its view or, in some versions, of what it is stored in. */
+/* Names of a continuous aggregate's jobs are those of its view or, in some versions, of what it is stored in; the table
+ * itself may be such a store. */
 static const char jobs_head[] =
-    "WITH RECURSIVE tree AS (SELECT h.id, true AS own, h.schema_name AS s, h.table_name AS t"
-    " FROM _timescaledb_catalog.hypertable h JOIN pg_catalog.pg_namespace n ON n.nspname = h.schema_name"
+    "WITH RECURSIVE tree AS (SELECT h.id, true AS own, coalesce(v.user_view_schema, h.schema_name) AS s,"
+    " coalesce(v.user_view_name, h.table_name) AS t FROM _timescaledb_catalog.hypertable h"
+    " LEFT JOIN _timescaledb_catalog.continuous_agg v ON v.mat_hypertable_id = h.id"
+    " JOIN pg_catalog.pg_namespace n ON n.nspname = h.schema_name"
     " JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = h.table_name WHERE c.oid = %u"
     " UNION SELECT a.mat_hypertable_id, false, a.user_view_schema, a.user_view_name"
     " FROM tree JOIN _timescaledb_catalog.continuous_agg a ON a.raw_hypertable_id = tree.id)"
     " SELECT j.job_id AS id, j.proc_name AS kind, pg_catalog.format('%%I.%%I', tree.s, tree.t) AS relation, tree.own,"
+    " pg_catalog.format('%%I.%%I', h.schema_name, h.table_name) AS stored,"
     " j.owner::text AS owner, j.scheduled, (pg_catalog.pg_has_role(j.owner, 'USAGE')%s) AS may_alter,"
     /* The scheduler marks a job as begun before its process is there; its process holds a lock of its own kind. */
     " (s.job_status = 'Running' OR (s.last_run_status IS NULL AND s.last_run_started_at > now() - interval '10 s')"
@@ -112,21 +116,24 @@ static void add_jobs(struct sql *sql, const struct ledger *ledger, const struct 
 }
 
 /* now() less drop_after, by the server's own arithmetic for the column's type (policy_retention_read_and_validate). */
-static enum status read_horizon(struct pg *pg, const struct table *table, const char *drop_after,
-                                struct policy_job *job, struct error *error)
+enum status policies_read_horizon(struct pg *pg, const struct table *table, struct policy_job *job, struct error *error)
 {
-    char *literal = pg_literal(drop_after), *value = NULL, *now = NULL;
+    char *literal = pg_literal(job->drop_after), *value = NULL, *now = NULL;
     struct sql sql = {0}, bound = {0};
     enum status status = STATUS_OK;
 
     if (time_type_is_integer(table->time.type)) {
-        sql_add(&sql, "SELECT pg_catalog.format('%%I.%%I', d.integer_now_func_schema, d.integer_now_func)"
-                      " FROM _timescaledb_catalog.dimension d JOIN _timescaledb_catalog.hypertable h ON h.id ="
-                      " d.hypertable_id WHERE d.integer_now_func IS NOT NULL AND h.schema_name = ");
+        /* An aggregate has that of the hypertable that it is built on. */
+        sql_add(&sql,
+                "WITH RECURSIVE up AS (SELECT h.id FROM _timescaledb_catalog.hypertable h WHERE h.schema_name = ");
         sql_add_literal(&sql, table->schema);
         sql_add(&sql, " AND h.table_name = ");
         sql_add_literal(&sql, table->name);
-        sql_add(&sql, " ORDER BY d.id LIMIT 1");
+        sql_add(&sql, " UNION SELECT a.raw_hypertable_id FROM up JOIN _timescaledb_catalog.continuous_agg a"
+                      " ON a.mat_hypertable_id = up.id)"
+                      " SELECT pg_catalog.format('%%I.%%I', d.integer_now_func_schema, d.integer_now_func)"
+                      " FROM _timescaledb_catalog.dimension d JOIN up ON up.id = d.hypertable_id"
+                      " WHERE d.integer_now_func IS NOT NULL ORDER BY d.id LIMIT 1");
         status = pg_value(pg, sql.text, &now, error);
         sql_reset(&sql);
         if (now != NULL)
@@ -159,7 +166,6 @@ static enum status take_jobs(struct pg *pg, const struct table *table, const PGr
         return error_set(error, STATUS_SYSTEM, "out of memory");
     for (int i = 0; i < PQntuples(result); i++) {
         struct policy_job *job = &list->items[list->count++];
-        char *drop_after = text_of(result, i, "drop_after");
         enum status status = STATUS_OK;
 
         *job = (struct policy_job){
@@ -174,10 +180,11 @@ static enum status take_jobs(struct pg *pg, const struct table *table, const PGr
             .running = is_true(result, i, "running"),
             .runs = number_of(result, i, "runs"),
             .hands = number_of(result, i, "hands"),
+            .drop_after = text_of(result, i, "drop_after"),
+            .stored = text_of(result, i, "stored"),
         };
-        if (job->own && job->kind == POLICY_RETENTION && drop_after != NULL)
-            status = read_horizon(pg, table, drop_after, job, error);
-        free(drop_after);
+        if (job->own && job->kind == POLICY_RETENTION && job->drop_after != NULL)
+            status = policies_read_horizon(pg, table, job, error);
         if (status != STATUS_OK)
             return status;
     }
@@ -222,6 +229,8 @@ void policies_reset(struct policy_list *list)
         free(list->items[i].relation);
         free(list->items[i].owner);
         free(list->items[i].since);
+        free(list->items[i].drop_after);
+        free(list->items[i].stored);
     }
     free(list->items);
     free(list->schema);

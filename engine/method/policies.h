@@ -15,7 +15,8 @@
  * how to go on: `allow_drop` (--allow-drop) switches it on all the same, a longer drop_after makes it harmless, and it
  * is looked at again whenever policies of the table are restored. What it was kept off for is
  * remembered with it, so that `clean` changes nothing. Retention of a continuous aggregate drops only what
- * can be computed again, and that of drop_created_before goes by the age of chunks: both are restored.
+ * can be computed again, but where jobs have loaded its rows (cascade.h): then it is as that of the table. That of
+ * drop_created_before goes by the age of chunks, and is restored.
  */
 #pragma once
 
@@ -29,13 +30,16 @@ struct policy_job {
     enum policy_kind kind;
     char *relation; /* what it works on, quoted */
     char *owner;
+    char *stored;     /* what that is stored in: the hypertable itself, or the aggregate's */
+    char *drop_after; /* of retention, as it says; NULL: it has none */
     char *since;      /* when it was paused by us; NULL: it was not */
     bool own;         /* of the hypertable itself, not of an aggregate */
     bool scheduled;   /* on */
     bool may_alter;   /* this role may switch it */
     bool running;     /* now */
     int runs, hands;  /* holders: runs that live, people */
-    bool has_horizon; /* retention of the hypertable itself: what ends at or before `horizon` is dropped */
+    bool has_horizon; /* retention of the hypertable itself, drop_after read: what ends at or before `horizon` is
+                         dropped */
     int64_t horizon;
 };
 

@@ -14,3 +14,7 @@
 
 /* Whether the tables of ours are there. */
 MUST_CHECK enum status policies_exist(struct pg *pg, const struct ledger *ledger, bool *exist, struct error *error);
+
+/* now() less the job's drop_after, in the table's time; has_horizon is false where the server cannot say. */
+MUST_CHECK enum status policies_read_horizon(struct pg *pg, const struct table *table, struct policy_job *job,
+                                             struct error *error);

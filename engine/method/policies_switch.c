@@ -186,11 +186,12 @@ static enum status let_go(struct pg *pg, const struct policies_switch *how, bool
     enum status status;
 
     sql_add(&sql, "DELETE FROM %s h WHERE (NOT " POLICIES_ALIVE, hold);
-    if (how->key != 0)
-        sql_add(&sql, " OR h.key = %d", how->key);
     if (hands)
         sql_add(&sql, " OR h.key = 0");
     sql_add(&sql, ") AND h.job_id IN (SELECT p.job_id FROM %s p WHERE p.table_oid = %u)", policy, how->table->oid);
+    /* Jobs of an aggregate may have been paused by the run of its hypertable, and be held by its own, too. */
+    if (how->key != 0)
+        sql_add(&sql, " OR h.key = %d", how->key);
     status = pg_run(pg, sql.text, NULL, error);
     sql_reset(&sql);
     free(policy);
@@ -277,37 +278,60 @@ static enum status keep(struct pg *pg, const struct policies_switch *how, const 
     return status;
 }
 
-static enum status must_stay_off(struct pg *pg, const struct policies_switch *how, const struct policy_job *job,
-                                 bool *off, struct error *error)
+/* `table` is what the policy works on. */
+static enum status find_dropped(struct pg *pg, const struct policies_switch *how, const struct policy_job *job,
+                                struct table *table, bool *any, struct range *dropped, struct error *error)
 {
-    struct table table = *how->table;
-    struct range *ranges = NULL, dropped = {0};
-    char text[POLICY_TEXT_MAX], range[TABLE_RANGE_TEXT_MAX];
-    enum status status;
+    struct range *ranges = NULL;
     size_t count = 0;
+    enum status status = table_refresh_cells(pg, table, error);
+
+    if (status == STATUS_OK)
+        status = loaded_ranges(pg, how->ledger, table, "", &ranges, &count, error);
+    if (status == STATUS_OK)
+        status = add_kept(pg, how, job, &ranges, &count, error);
+    *any = status == STATUS_OK && would_drop(table, ranges, count, job->horizon, dropped);
+    free(ranges);
+    return status;
+}
+
+/* A continuous aggregate, of which the caller has no description. */
+static enum status find_dropped_of(struct pg *pg, const struct policies_switch *how, struct policy_job *job,
+                                   struct table *table, bool *any, struct range *dropped, struct error *error)
+{
+    enum status status = table_describe(pg, job->stored, NULL, true, table, error);
+
+    if (status == STATUS_OK)
+        status = policies_read_horizon(pg, table, job, error);
+    return status == STATUS_OK && job->has_horizon ? find_dropped(pg, how, job, table, any, dropped, error) : status;
+}
+
+static enum status must_stay_off(struct pg *pg, const struct policies_switch *how, struct policy_job *job, bool *off,
+                                 struct error *error)
+{
+    /* Its chunks as they are now; the caller's table is left as it was. */
+    struct table table = *how->table, other = {0}, *which = job->own ? &table : &other;
+    char text[POLICY_TEXT_MAX], range[TABLE_RANGE_TEXT_MAX];
+    struct range dropped = {0};
+    enum status status;
 
     *off = false;
-    if (!job->has_horizon || how->allow_drop)
+    if (job->kind != POLICY_RETENTION || job->drop_after == NULL || (job->own && !job->has_horizon) || how->allow_drop)
         return STATUS_OK;
-    /* As they are now; the caller's table is left as it was. */
     table.cells = NULL;
     table.cell_rows = table.cell_bytes = NULL;
     table.cell_count = 0;
-    status = table_refresh_cells(pg, &table, error);
-    if (status == STATUS_OK)
-        status = loaded_ranges(pg, how->ledger, how->table, "", &ranges, &count, error);
-    if (status == STATUS_OK)
-        status = add_kept(pg, how, job, &ranges, &count, error);
-    if (status == STATUS_OK && would_drop(&table, ranges, count, job->horizon, &dropped)) {
-        *off = true;
+    status = job->own ? find_dropped(pg, how, job, &table, off, &dropped, error)
+                      : find_dropped_of(pg, how, job, &other, off, &dropped, error);
+    if (status == STATUS_OK && *off) {
         log_line(
             LOG_WARNING,
             "the %s stays off: it would drop rows that were loaded, in %s. Once they may go, or drop_after is longer:"
             " hyperfill policies restore --target … --table %s.%s [--allow-drop]",
-            policy_text(job, text), table_range_text(how->table, dropped, range), how->table->schema, how->table->name);
+            policy_text(job, text), table_range_text(which, dropped, range), how->table->schema, how->table->name);
         status = keep(pg, how, job, dropped, error);
     }
-    free(ranges);
+    table_reset(&other);
     free(table.cells);
     free(table.cell_rows);
     free(table.cell_bytes);
@@ -315,7 +339,7 @@ static enum status must_stay_off(struct pg *pg, const struct policies_switch *ho
 }
 
 static enum status restore_one(struct pg *pg, const struct policies_switch *how, const struct policy_list *list,
-                               const struct policy_job *job, struct policies_restored *restored, struct error *error)
+                               struct policy_job *job, struct policies_restored *restored, struct error *error)
 {
     char text[POLICY_TEXT_MAX];
     bool off = false;

@@ -6,22 +6,11 @@
 #include <stdlib.h>
 
 #include "engine/log.h"
-#include "engine/method/loaded.h"
 #include "engine/retry.h"
 #include "engine/stats.h"
 #include "writers/ledger_state.h"
 
 #define TELL_EVERY_NS INT64_C(2000000000)
-
-/* One range of one aggregate, as it was loaded. */
-struct refresh_task {
-    const struct refresh_spec *spec;
-    const struct aggregate *aggregate;
-    const struct aggregates *list;
-    struct range range;
-    char *state; /* the ledger's table */
-    int64_t told_ns;
-};
 
 static enum status prepare(const struct refresh_spec *spec, struct error *error)
 {
@@ -156,63 +145,44 @@ static enum status refresh_range(struct refresh_task *task, struct refresh_done 
     return STATUS_OK;
 }
 
-/* Where the table has chunks; those of a space partition share their time. */
-static size_t where_chunks_are(const struct table *table, const struct range *ranges, size_t count, struct range *parts)
+/*
+ * The view of a real-time aggregate shows what its table has only up to where the server has refreshed it. The last
+ * bucket that was loaded, made once more from rows that are all there, takes that forward.
+ */
+static enum status show(struct refresh_task *task, struct refresh_done *done, struct error *error)
 {
-    size_t kept = 0;
+    int64_t end = task->kept.windows[task->kept.count - 1].hi;
+    struct range bucket;
+    bool hidden = false, whole = false;
+    enum status status = refresh_is_hidden(task->spec->pg, task->aggregate, end, &hidden, error);
 
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < table->cell_count; j++) {
-            struct range both = {ranges[i].lo > table->cells[j].lo ? ranges[i].lo : table->cells[j].lo,
-                                 ranges[i].hi < table->cells[j].hi ? ranges[i].hi : table->cells[j].hi};
-
-            if (both.lo >= both.hi)
-                continue;
-            if (kept > 0 && both.lo <= parts[kept - 1].hi)
-                parts[kept - 1].hi = both.hi > parts[kept - 1].hi ? both.hi : parts[kept - 1].hi;
-            else
-                parts[kept++] = both;
-        }
-    return kept;
-}
-
-/* The ranges of the aggregate that are left. */
-static enum status find_ranges(const struct refresh_task *task, struct range **ranges, size_t *count,
-                               struct error *error)
-{
-    const struct table *table = task->spec->table;
-    struct sql condition = {0};
-    struct range *loaded = NULL;
-    size_t loaded_count = 0;
-    enum status status = STATUS_OK;
-
-    if (!task->spec->window_given) {
-        /* What is covered by a range that was begun after the job had ended was seen. */
-        sql_add(&condition,
-                "j.finished IS NOT NULL AND NOT EXISTS (SELECT FROM %s r WHERE r.aggregate = %d AND r.lo <= p.lo"
-                " AND p.hi <= r.done AND r.begun > j.finished)",
-                task->state, task->aggregate->id);
-        status =
-            loaded_ranges(task->spec->pg, task->spec->ledger, table, condition.text, &loaded, &loaded_count, error);
-        sql_reset(&condition);
-    }
-    *count = 0;
-    *ranges = status == STATUS_OK ? calloc(loaded_count * (table->cell_count + 1) + 1, sizeof **ranges) : NULL;
-    if (status == STATUS_OK && *ranges == NULL)
-        status = error_set(error, STATUS_SYSTEM, "out of memory");
-    if (status == STATUS_OK && task->spec->window_given)
-        (*ranges)[(*count)++] = task->spec->window;
-    else if (status == STATUS_OK)
-        *count = where_chunks_are(table, loaded, loaded_count, *ranges);
-    free(loaded);
+    /* What is still being loaded is not to be found there by who loads it. */
+    if (status != STATUS_OK || !hidden || task->kept.unfinished)
+        return status;
+    bucket.lo = end - time_type_unit(task->aggregate->type);
+    status = aggregate_widen(task->spec->pg, task->aggregate, (struct range){bucket.lo, end}, &bucket, error);
+    if (status == STATUS_OK)
+        status = refresh_is_whole(task, bucket, &whole, error);
+    task->range = bucket;
+    if (status == STATUS_OK && whole)
+        status = refresh_retrying(task, bucket, error);
+    if (status == STATUS_OK && whole)
+        done->batches++;
+    if (status == STATUS_OK)
+        status = refresh_is_hidden(task->spec->pg, task->aggregate, end, &hidden, error);
+    if (status == STATUS_OK && hidden)
+        log_line(LOG_WARNING,
+                 "%s does not show what was loaded into it until a bucket after that is refreshed; at once with ALTER"
+                 " MATERIALIZED VIEW %s SET (timescaledb.materialized_only = true)",
+                 task->aggregate->name, task->aggregate->name);
     return status;
 }
 
-static enum status refresh_aggregate(struct refresh_task *task, struct refresh_done *done, struct error *error)
+static enum status refresh_ranges(struct refresh_task *task, struct refresh_done *done, struct error *error)
 {
     struct range *ranges = NULL;
     size_t count = 0;
-    enum status status = find_ranges(task, &ranges, &count, error);
+    enum status status = refresh_find_ranges(task, &ranges, &count, error);
 
     for (size_t i = 0; i < count && status == STATUS_OK; i++) {
         char text[TABLE_RANGE_TEXT_MAX];
@@ -223,6 +193,19 @@ static enum status refresh_aggregate(struct refresh_task *task, struct refresh_d
         status = refresh_range(task, done, error);
     }
     free(ranges);
+    return status;
+}
+
+static enum status refresh_aggregate(struct refresh_task *task, struct refresh_done *done, struct error *error)
+{
+    enum status status = refresh_kept_read(task->spec, task->aggregate, &task->kept, error);
+
+    if (status == STATUS_OK)
+        status = refresh_ranges(task, done, error);
+    if (status == STATUS_OK && task->kept.count > 0 && !task->spec->window_given)
+        status = show(task, done, error);
+    free(task->kept.windows);
+    task->kept = (struct refresh_kept){0};
     if (status != STATUS_OK)
         error_prefix(error, "refresh of %s", task->aggregate->name);
     return status;

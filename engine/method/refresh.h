@@ -12,6 +12,10 @@
  * A window is widened to whole buckets by the server's own time_bucket with the aggregate's own arguments, so months
  * and time zones are right; it never reaches further beyond the completion point than to the end of that bucket.
  *
+ * What jobs have loaded into an aggregate itself (cascade.h, or by hand) is left as it is, also in a window: its raw
+ * rows may be gone. What is left to do then is the bucket that holds the completion point, and what the source had not
+ * made.
+ *
  * With force, where the server has it (2.18): attach_chunk and chunks made of binary tables leave no trace in the log
  * of invalidations, without which a refresh would find nothing to do. Before that version no way to load is used that
  * leaves none, and a plain refresh does.

@@ -1,28 +1,51 @@
-/* Between the files of refresh: refresh.c (what is to do, done and remembered), refresh_buckets.c (aggregates). */
+/*
+ * Between the files of refresh: refresh.c (what is done, batch by batch), refresh_ranges.c (what is to do),
+ * refresh_kept.c (what is left alone).
+ */
 #pragma once
 
+#include "engine/method/aggregates.h"
 #include "engine/method/refresh.h"
 
-struct aggregate {
-    int id;     /* of what it is stored in */
-    char *name; /* quoted */
-    enum time_type type;
-    char *function;                       /* time_bucket, quoted */
-    char *width_type;                     /* interval, or an integer */
-    char *width, *origin, *offset, *zone; /* as texts; NULL: not given */
-};
-
-struct aggregates {
-    struct aggregate *items; /* each behind the one that it is built on */
+/* What jobs have put into an aggregate's own table: windows in whole buckets, in the order of time. */
+struct refresh_kept {
+    struct range *windows;
     size_t count;
-    bool force;   /* the server takes it */
-    char *schema; /* of the extension's functions, quoted */
+    bool unfinished; /* one of the jobs is */
 };
 
-MUST_CHECK enum status aggregates_read(struct pg *pg, const struct table *table, struct aggregates *list,
-                                       struct error *error);
-void aggregates_reset(struct aggregates *list);
+/* One range of one aggregate, as it was loaded. */
+struct refresh_task {
+    const struct refresh_spec *spec;
+    const struct aggregate *aggregate;
+    const struct aggregates *list;
+    struct refresh_kept kept;
+    struct range range;
+    char *state; /* the ledger's table */
+    int64_t told_ns;
+};
 
-/* The range widened to whole buckets. */
-MUST_CHECK enum status aggregate_widen(struct pg *pg, const struct aggregate *aggregate, struct range range,
-                                       struct range *wide, struct error *error);
+/* --- refresh_ranges.c --- */
+
+/* The ranges of the aggregate that are left to do; the caller frees *ranges, also after a failure. */
+MUST_CHECK enum status refresh_find_ranges(const struct refresh_task *task, struct range **ranges, size_t *count,
+                                           struct error *error);
+
+/* Whether all that the bucket is made of was loaded, and is still there. */
+MUST_CHECK enum status refresh_is_whole(const struct refresh_task *task, struct range bucket, bool *whole,
+                                        struct error *error);
+
+/* --- refresh_kept.c --- */
+
+MUST_CHECK enum status refresh_kept_read(const struct refresh_spec *spec, const struct aggregate *aggregate,
+                                         struct refresh_kept *kept, struct error *error);
+
+/* Whether one of the windows has all of the range. */
+bool refresh_kept_has(const struct refresh_kept *kept, struct range range);
+
+/* The ranges without the windows, *count of them; a new array, NULL when memory ends. */
+struct range *refresh_kept_cut(const struct refresh_kept *kept, const struct range *ranges, size_t *count);
+
+/* Whether the view shows rows of its table only before its watermark, and that lies before `end`. */
+MUST_CHECK enum status refresh_is_hidden(struct pg *pg, const struct aggregate *aggregate, int64_t end, bool *hidden,
+                                         struct error *error);

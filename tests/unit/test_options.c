@@ -84,6 +84,27 @@ static void test_several_tables(void **state)
     assert_refused("--filter is no option of status; it belongs to plan, run", "status", "--filter=x");
 }
 
+static void test_cascade(void **state)
+{
+    (void)state;
+    assert_fine("run", JOB);
+    assert_false(options.cascade);
+    assert_fine("run", JOB, "--cascade");
+    assert_true(options.cascade);
+    assert_true(options_several(&options));
+    assert_false(options_name_several(&options));
+    assert_fine("plan", JOB, "--cascade", "--source-table", "x", "--columns=a,b", "--reject-file", "r");
+    assert_string_equal(options.source_table, "x");
+    assert_fine("run", JOB, "--table", "mem", "--cascade");
+    assert_true(options_name_several(&options));
+    assert_refused("--columns is for a job of one table", "run", JOB, "--table=mem", "--cascade", "--columns=x");
+    assert_fine("verify", JOB, "--cascade");
+    assert_fine("clean", "--target", "b", "--table", "a", "--cascade");
+    assert_fine("migrate", "--file", "app.ini", "--cascade");
+    assert_refused("--cascade is given twice", "run", JOB, "--cascade", "--cascade");
+    assert_refused("--cascade is no option of refresh; it belongs to plan, run, clean, verify", "refresh", "--cascade");
+}
+
 static void test_defaults(void **state)
 {
     (void)state;
@@ -622,6 +643,7 @@ int main(void)
         cmocka_unit_test(test_wire),
         cmocka_unit_test(test_create_partitions),
         cmocka_unit_test(test_several_tables),
+        cmocka_unit_test(test_cascade),
         cmocka_unit_test(test_spill),
         cmocka_unit_test(test_other_values),
         cmocka_unit_test(test_dialect),

@@ -1,9 +1,9 @@
 /* Which continuous aggregates there are, and where their buckets begin and end. */
+#include "engine/method/aggregates.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "engine/method/refresh_private.h"
 
 /* Names of the columns of the bucket function's table were others before 2.15. */
 static const char aggregates_sql[] =
@@ -13,7 +13,8 @@ static const char aggregates_sql[] =
     " UNION SELECT a.mat_hypertable_id, depth + 1"
     " FROM tree JOIN _timescaledb_catalog.continuous_agg a ON a.raw_hypertable_id = tree.id)"
     " SELECT a.mat_hypertable_id AS id, pg_catalog.format('%%I.%%I', a.user_view_schema, a.user_view_name) AS name,"
-    " t.typname AS type, b.j->>'bucket_width' AS width,"
+    " pg_catalog.format('%%I.%%I', h.schema_name, h.table_name) AS stored, s.oid AS stored_oid, d.column_name,"
+    " a.raw_hypertable_id AS parent, t.typname AS type, b.j->>'bucket_width' AS width,"
     " nullif(coalesce(b.j->>'bucket_origin', b.j->>'origin'), '') AS origin,"
     " b.j->>'bucket_offset' AS shift, nullif(coalesce(b.j->>'bucket_timezone', b.j->>'timezone'), '') AS zone,"
     " (SELECT pg_catalog.format('%%I.%%I', pn.nspname, p.proname) FROM pg_catalog.pg_proc p JOIN "
@@ -22,6 +23,9 @@ static const char aggregates_sql[] =
     " (SELECT pg_catalog.format_type(p.proargtypes[0], NULL) FROM pg_catalog.pg_proc p"
     " WHERE p.oid = pg_catalog.to_regprocedure(b.j->>'bucket_func')) AS width_type"
     " FROM tree JOIN _timescaledb_catalog.continuous_agg a ON a.mat_hypertable_id = tree.id"
+    " JOIN _timescaledb_catalog.hypertable h ON h.id = tree.id"
+    " JOIN pg_catalog.pg_namespace n ON n.nspname = h.schema_name"
+    " JOIN pg_catalog.pg_class s ON s.relnamespace = n.oid AND s.relname = h.table_name"
     " JOIN _timescaledb_catalog.dimension d ON d.hypertable_id = tree.id AND d.interval_length IS NOT NULL"
     " JOIN pg_catalog.pg_type t ON t.oid = d.column_type"
     " LEFT JOIN (SELECT mat_hypertable_id, to_jsonb(f) AS j FROM _timescaledb_catalog.continuous_aggs_bucket_function "
@@ -44,6 +48,10 @@ static enum status take(const PGresult *result, int row, struct aggregate *aggre
     const char *type = PQgetvalue(result, row, PQfnumber(result, "type"));
 
     aggregate->id = (int)strtol(PQgetvalue(result, row, PQfnumber(result, "id")), NULL, 10);
+    aggregate->parent = (int)strtol(PQgetvalue(result, row, PQfnumber(result, "parent")), NULL, 10);
+    aggregate->stored_oid = (uint32_t)strtoul(PQgetvalue(result, row, PQfnumber(result, "stored_oid")), NULL, 10);
+    aggregate->stored = text_of(result, row, "stored");
+    aggregate->column = text_of(result, row, "column_name");
     aggregate->name = text_of(result, row, "name");
     aggregate->function = text_of(result, row, "function");
     aggregate->width_type = text_of(result, row, "width_type");
@@ -111,6 +119,8 @@ void aggregates_reset(struct aggregates *list)
         struct aggregate *each = &list->items[i];
 
         free(each->name);
+        free(each->stored);
+        free(each->column);
         free(each->function);
         free(each->width_type);
         free(each->width);
@@ -207,5 +217,74 @@ enum status aggregate_widen(struct pg *pg, const struct aggregate *aggregate, st
         *wide =
             (struct range){strtoll(PQgetvalue(result, 0, 0), NULL, 10), strtoll(PQgetvalue(result, 0, 1), NULL, 10)};
     PQclear(result);
+    return status;
+}
+
+static void add_before(struct sql *sql, const char *table, const char *column, enum time_type type, int64_t end)
+{
+    char text[TIME_TEXT_MAX];
+
+    sql_add(sql, " FROM %s", table);
+    if (end == INT64_MAX)
+        return;
+    sql_add(sql, " WHERE ");
+    sql_add_identifier(sql, column);
+    sql_add(sql, " < '%s'::%s", time_format(type, end, text), time_type_sql(type));
+}
+
+enum status aggregate_end(struct pg *pg, const struct aggregate *aggregate, bool last, int64_t before, bool *any,
+                          int64_t *begin, struct error *error)
+{
+    struct sql sql = {0};
+    char *value = NULL;
+    enum status status;
+
+    sql_add(&sql, "SELECT ");
+    add_number(&sql, aggregate->type, "t");
+    sql_add(&sql, " FROM (SELECT %s(", last ? "max" : "min");
+    sql_add_identifier(&sql, aggregate->column);
+    sql_add(&sql, ") AS t");
+    add_before(&sql, aggregate->stored, aggregate->column, aggregate->type, before);
+    sql_add(&sql, ") e");
+    status = pg_value(pg, sql.text, &value, error);
+    sql_reset(&sql);
+    *any = value != NULL;
+    if (value != NULL)
+        *begin = strtoll(value, NULL, 10);
+    free(value);
+    return status;
+}
+
+enum status aggregate_is_empty_before(struct pg *pg, const struct aggregate *aggregate, const struct aggregate *parent,
+                                      const struct table *table, int64_t end, bool *empty, struct error *error)
+{
+    struct sql sql = {0};
+    char *found = NULL;
+    enum status status;
+
+    sql_add(&sql, "SELECT 1 WHERE EXISTS (SELECT");
+    add_before(&sql, aggregate->stored, aggregate->column, aggregate->type, end);
+    sql_add(&sql, ") OR EXISTS (SELECT");
+    if (parent != NULL)
+        add_before(&sql, parent->stored, parent->column, parent->type, end);
+    else
+        add_before(&sql, table->sql, table->time_name, table->time.type, end);
+    sql_add(&sql, ")");
+    status = pg_value(pg, sql.text, &found, error);
+    sql_reset(&sql);
+    *empty = found == NULL;
+    free(found);
+    return status;
+}
+
+enum status aggregate_refresh_before(struct pg *pg, const struct aggregates *list, const struct aggregate *aggregate,
+                                     int64_t end, struct error *error)
+{
+    const char *type = time_type_sql(aggregate->type);
+    char text[TIME_TEXT_MAX], *name = pg_literal(aggregate->name);
+    enum status status = pg_runf(pg, NULL, error, "CALL %s.refresh_continuous_aggregate(%s, NULL, '%s'::%s)",
+                                 list->schema, name, time_format(aggregate->type, end, text), type);
+
+    free(name);
     return status;
 }
