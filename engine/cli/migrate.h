@@ -107,12 +107,6 @@ bool migrate_replaces(const struct migrate_job *job, int table);
 /* The table's name in the source. */
 const char *migrate_source_table(const struct migrate_job *job, int table);
 
-/* --- migrate_point.c --- */
-
-/* Shows where the completion point may lie, and gives it as the text of --until (caller frees); NULL: it is not known.
- */
-MUST_CHECK enum status migrate_propose(const struct options *options, char **until, struct error *error);
-
 /* --- migrate_show.c --- */
 
 void migrate_show_plan(const struct migrate *migrate);
