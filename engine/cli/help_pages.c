@@ -245,12 +245,18 @@ static const char schema_text[] =
     "is done. However it ended, run it again: it completes. What cannot be cloned\n"
     "(for an Apache target, or for want of a privilege) is listed as left out.\n"
     "Publications, subscriptions, tablespaces, large objects and passwords are never\n"
-    "cloned. Before the switch it can be run once more: sequences follow.\n";
+    "cloned.\n"
+    "\n"
+    "The source's sequences go on meanwhile. --sequences moves the target's after\n"
+    "them, those of identity columns too, and none back: do so when writers of the\n"
+    "source have stopped, before those of the target begin.\n";
 
 static const char schema_examples[] =
     "  hyperfill schema --source 'host=old dbname=app' \\\n"
     "      --target 'host=new dbname=ts' \\\n"
-    "      --hypertable 'metrics=time,1 day' --dry-run\n";
+    "      --hypertable 'metrics=time,1 day' --dry-run\n"
+    "  hyperfill schema --source 'host=old dbname=app' \\\n"
+    "      --target 'host=new dbname=ts' --sequences\n";
 
 static const char migrate_text[] =
     "hyperfill migrate: all steps of a migration, one after the other\n"
@@ -269,6 +275,7 @@ static const char migrate_text[] =
     "  catch-up          load rows that came late\n"
     "  refresh           refresh continuous aggregates of what was loaded\n"
     "  verify            compare both sides\n"
+    "  sequences         move the target's sequences to where the source's stand\n"
     "  switch-over       yours: let the application use the target alone\n"
     "  clean             forget the ledger\n"
     "\n"

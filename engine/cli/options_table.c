@@ -235,6 +235,8 @@ const struct option_entry option_table[] = {
              "hypertable, cut by this column into chunks of this interval; may be given again"},
     {"schema-only", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(schema_only),
      .help = "copy no rows of relational tables, and leave sequences where they are"},
+    {"sequences", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(sequences),
+     .help = "only move the target's sequences to where the source's stand, and none back"},
     {"roles", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(roles),
      .help = "make the source's roles first, without passwords and what only a superuser may give"},
     {"pg-bin", "DIR", SCHEMA, 0, GROUP_METHOD, OPTION_TEXT, AT(pg_bin),

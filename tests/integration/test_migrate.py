@@ -14,7 +14,8 @@ import pytest
 from harness import START, Database, create_cpu, fill_cpu, wait_until
 
 PAIRS = [("pg15", "ts17"), ("ts17", "ts18")]
-STEPS = ["check", "schema", "dual-writes", "completion-point", "run", "catch-up", "refresh", "verify", "switch-over", "clean"]
+STEPS = ["check", "schema", "dual-writes", "completion-point", "run", "catch-up", "refresh", "verify", "sequences",
+         "switch-over", "clean"]
 SKIPPED = ["schema", "refresh", "verify"]
 UNTIL = "2024-03-02 00:00:00+00"
 ROWS = 12_000
@@ -258,8 +259,12 @@ def test_the_whole_method(hyperfill, servers):
     source.copy_out("COPY (SELECT * FROM cpu WHERE time > now() - interval '8 min') TO STDOUT", rows)
     rows.seek(0)
     target.copy_in("COPY cpu FROM STDIN", rows)
+    # The source's sequence goes on meanwhile.
+    source.execute("INSERT INTO devices (name) SELECT 'new' FROM generate_series(1, 25)")
     second = migrate(hyperfill, path, "--continue")
-    assert "Your turn: Switch over" in second.stdout
+    assert "moved 1 sequence to" in second.stdout
+    assert "Your turn: Switch over" in second.stdout and "hyperfill schema --sequences" in second.stdout
+    assert target.value("SELECT nextval('devices_id_seq')") == 36
     assert_equal(source, target)
     assert set(states(hyperfill, path).values()) == {"done", "waiting", "open"}
     # What comes after the load is found by doing the step once more.
@@ -268,7 +273,7 @@ def test_the_whole_method(hyperfill, servers):
                    [until])
     target.execute("UPDATE hyperfill.migration SET state = 'failed' WHERE step = 'catch-up'")
     caught = migrate(hyperfill, path)
-    assert "step 6 of 10, catch-up" in caught.stderr
+    assert "step 6 of 11, catch-up" in caught.stderr
     assert_equal(source, target)
     assert "The migration app is done" in migrate(hyperfill, path, "--continue").stdout
 
