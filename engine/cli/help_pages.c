@@ -295,7 +295,7 @@ static const char migrate_text[] =
     "\n"
     "  [table metrics]         for this table; goes before [migration]\n"
     "  source_table = app.metrics\n"
-    "  time_column = time\n"
+    "  hypertable = time,1d    the time column and chunks of a plain table\n"
     "\n"
     "  [table events]          until: the completion point, where you know it\n"
     "  until = 2026-01-31 00:00:00+00\n"

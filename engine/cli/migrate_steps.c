@@ -156,9 +156,13 @@ static enum status call_tables(struct migrate *migrate, enum command command,
 static void add_hypertable(struct migrate_call *call, const struct migrate_job *job, int table,
                            const struct table *source)
 {
-    const char *said = migrate_job_value(job, "hypertable", table), *name = migrate_source_table(job, table);
+    bool own;
+    const char *said = migrate_job_hypertable(job, table, &own), *name = migrate_source_table(job, table);
     struct sql text = {0};
 
+    /* Of those in [migration] or on the command line the call knows. */
+    if (said != NULL && !own)
+        return;
     if (said != NULL && strchr(said, '=') != NULL)
         sql_add(&text, "%s", said);
     else if (said != NULL)

@@ -246,13 +246,14 @@ def test_the_whole_method(hyperfill, servers):
                    " INSERT INTO cpu SELECT now() - i * interval '1 min', 1 + i % 10, i FROM generate_series(15, 5000) i; ANALYZE")
     path = hyperfill.folder / "app.ini"
     path.write_text(f"[migration]\nsource = {source.conninfo}\ntarget = {target.conninfo}\njobs = 2\nwindow = 12 min\nwatch = 1\n"
-                    "late = 1 day\n[table cpu]\ntime_column = time\n")
+                    "late = 1 day\n[table cpu]\nhypertable = time,1 day\n")
     first = migrate(hyperfill, path, "--yes", check=None)
     if "not built yet" in first.stderr or "unknown key window" in first.stderr:
         pytest.skip("there is a step that is not built yet")
     assert first.status == 0, first
     assert target.value("SELECT count(*) FROM devices") == 10
-    assert target.rows("SELECT hypertable_name FROM timescaledb_information.hypertables") == [("cpu",)]
+    assert target.rows("SELECT hypertable_name, time_interval::text FROM timescaledb_information.hypertables"
+                       " JOIN timescaledb_information.dimensions USING (hypertable_name)") == [("cpu", "1 day")]
     # Both are written to since eight minutes.
     source.execute("INSERT INTO cpu SELECT now() - i * interval '1 s', 1 + i % 10, i FROM generate_series(5, 800) i")
     rows = io.BytesIO()
