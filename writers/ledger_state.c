@@ -10,7 +10,7 @@
 static const struct {
     const char *name;
     bool keyed;
-} states[] = {{"policy", false}, {"policy_hold", false}, {"refresh", true}};
+} states[] = {{"policy", false}, {"policy_hold", false}, {"refresh", true}, {"completion", true}};
 
 #define STATE_COUNT (sizeof states / sizeof states[0])
 

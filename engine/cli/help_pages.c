@@ -222,7 +222,9 @@ static const char point_text[] =
     "writes had not begun for all writers, where both are equal, and where rows still\n"
     "come late. Proposes a completion point amid the equal part, as the --until to\n"
     "give to run. Where there is none yet it says when to look again (exit status 3).\n"
-    "Only reads. An index that begins with the time column makes it quick.\n";
+    "Only reads, and keeps what it found in the target's ledger, where it may: run\n"
+    "knows then that its --until was measured. An index that begins with the time\n"
+    "column makes it quick.\n";
 
 static const char point_examples[] =
     "  hyperfill completion-point --source 'host=old dbname=app' \\\n"

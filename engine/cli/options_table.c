@@ -83,7 +83,7 @@ const struct option_entry option_table[] = {
      .help = "compress each chunk once its rows are in, never as they come"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint, of several tables hyperfill-tables.checkpoint"},
-    {"ledger-schema", "NAME", JOB | CLEAN | VERIFY | POLICIES | REFRESH | SCHEMA, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
+    {"ledger-schema", "NAME", JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT | SCHEMA, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
      .help = "the schema of the target that keeps the ledger: which rows are in", .default_text = "hyperfill"},
 
     {"file", "FILE", MIGRATE, 0, GROUP_METHOD, OPTION_TEXT, AT(job_file),
