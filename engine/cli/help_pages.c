@@ -108,8 +108,11 @@ static const char clean_text[] =
     "Usage: hyperfill clean --target CONNINFO --table NAME [options]\n"
     "\n"
     "The rows stay. Without its ledger a job cannot be resumed: running it again\n"
-    "would load its rows a second time. Scratch copies that a bench left when it was\n"
-    "killed are removed, too.\n";
+    "would load its rows a second time. With the last job of the table go what other\n"
+    "commands have noted about it: comparisons that were interrupted, migrations that\n"
+    "are done, and with the last job of all what schema has made; then the ledger's\n"
+    "own schema. Policies that are paused are left so, and it says so. Scratch copies\n"
+    "that a bench left when it was killed are removed, too.\n";
 
 static const char replay_text[] =
     "hyperfill replay: load rejected rows that were corrected\n"
