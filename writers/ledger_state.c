@@ -10,7 +10,9 @@
 static const struct {
     const char *name;
     bool keyed;
-} states[] = {{"policy", false}, {"policy_hold", false}, {"refresh", true}, {"cascade", true}};
+} states[] = {
+    {"policy", false}, {"policy_hold", false}, {"refresh", true}, {"completion", true}, {"cascade", true},
+};
 
 #define STATE_COUNT (sizeof states / sizeof states[0])
 
@@ -44,6 +46,27 @@ enum status ledger_state_exists(struct pg *pg, const struct ledger *ledger, cons
                                 struct error *error)
 {
     return ask(pg, ledger, name, "", exists, error);
+}
+
+enum status ledger_state_any(struct pg *pg, const struct ledger *ledger, bool *any, struct error *error)
+{
+    struct sql sql = {0};
+    char *found = NULL;
+    enum status status;
+
+    sql_add(&sql, "SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+                  " WHERE c.relkind IN ('r', 'p') AND c.relname IN ('job', 'piece', 'reject', 'build', 'verify',"
+                  " 'verified', 'migration', 'schema_step'");
+    for (size_t i = 0; i < STATE_COUNT; i++)
+        sql_add(&sql, ", '%s'", states[i].name);
+    sql_add(&sql, ") AND n.nspname = ");
+    sql_add_literal(&sql, ledger->schema);
+    sql_add(&sql, " LIMIT 1");
+    status = pg_value(pg, sql.text, &found, error);
+    sql_reset(&sql);
+    *any = found != NULL;
+    free(found);
+    return status;
 }
 
 enum status ledger_state_prepare(struct pg *pg, const struct ledger *ledger, const char *name, const char *columns,
@@ -86,7 +109,10 @@ enum status ledger_state_forget(struct pg *pg, const struct ledger *ledger, cons
             status =
                 ask(pg, ledger, states[i].name, " AND pg_catalog.has_table_privilege(c.oid, 'DELETE')", &exists, error);
         if (status == STATUS_OK && exists)
-            status = pg_runf(pg, NULL, error, "DELETE FROM %s WHERE table_oid = %u", name, table->oid);
+            status =
+                pg_runf(pg, NULL, error,
+                        "DELETE FROM %s WHERE table_oid = %u OR table_oid NOT IN (SELECT oid FROM pg_catalog.pg_class)",
+                        name, table->oid);
         free(name);
     }
     return status;

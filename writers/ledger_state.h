@@ -14,6 +14,9 @@ char *ledger_state_table(const struct ledger *ledger, const char *name);
 MUST_CHECK enum status ledger_state_exists(struct pg *pg, const struct ledger *ledger, const char *name, bool *exists,
                                            struct error *error);
 
+/* Whether the schema has any table of the ledger, or of a step around the backfill. */
+MUST_CHECK enum status ledger_state_any(struct pg *pg, const struct ledger *ledger, bool *any, struct error *error);
+
 /*
  * Makes it, and the ledger itself, where they are missing; safe when several do so at once. `columns` is what stands
  * between the parentheses of CREATE TABLE, `comment` what people read about it. Errors as those of ledger_prepare.

@@ -1,11 +1,13 @@
-/* `hyperfill clean`: forgets the ledger of a table's jobs. The rows that were loaded stay. */
+/* `hyperfill clean`: forgets the ledger of a table's jobs, and what the steps around them have left. The rows that were
+ * loaded stay. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/cli/commands.h"
 #include "engine/method/cascade.h"
-#include "writers/ledger.h"
+#include "engine/method/forget.h"
+#include "writers/ledger_state.h"
 #include "writers/scratch.h"
 
 /* Oid and name are enough: the ledger goes by the table alone, whose time column need not be found. */
@@ -34,49 +36,98 @@ static enum status find_table(struct pg *pg, const char *name, struct table *tab
     return status;
 }
 
+static void tell_jobs(const struct ledger_cleaning *cleaning, const struct table *table)
+{
+    long long aside = (long long)cleaning->builds_aside, builds = (long long)cleaning->builds - aside;
+    long long rejects = (long long)cleaning->rejects;
+
+    printf("forgot %lld job%s of %s\n", (long long)cleaning->forgotten, cleaning->forgotten == 1 ? "" : "s",
+           table->sql);
+    if (aside > 0)
+        printf("rows that such a job had loaded for %lld partition%s, and that were not yet part of %s, are dropped\n",
+               aside, aside == 1 ? "" : "s", table->sql);
+    if (builds > 0)
+        printf("%lld chunk%s that such a job was building %s complete again, or gone where it was no part of the table "
+               "yet\n",
+               builds, builds == 1 ? "" : "s", builds == 1 ? "is" : "are");
+    if (rejects > 0 && cleaning->kept == 0)
+        printf("with them went %lld rejected row%s that %s never replayed\n", rejects, rejects == 1 ? "" : "s",
+               rejects == 1 ? "was" : "were");
+}
+
+static void tell_method(const struct forgotten *forgotten, const struct table *table)
+{
+    if (forgotten->comparisons > 0)
+        printf("forgot %lld comparison%s of %s that had been interrupted\n", (long long)forgotten->comparisons,
+               forgotten->comparisons == 1 ? "" : "s", table->sql);
+    if (forgotten->migrations > 0)
+        printf("forgot %lld migration%s that %s done\n", (long long)forgotten->migrations,
+               forgotten->migrations == 1 ? "" : "s", forgotten->migrations == 1 ? "was" : "were");
+    if (forgotten->unfinished != NULL)
+        printf("kept the record of what is not finished: migration %s. hyperfill migrate goes on with it\n",
+               forgotten->unfinished);
+    if (forgotten->paused > 0)
+        printf("%lld polic%s of %s %s still paused, and that stays known: hyperfill policies restore --target …"
+               " --table '%s'\n",
+               (long long)forgotten->paused, forgotten->paused == 1 ? "y" : "ies", table->sql,
+               forgotten->paused == 1 ? "is" : "are", table->sql);
+}
+
+static enum status refuse_unfinished(const struct ledger_cleaning *cleaning, const struct table *table,
+                                     struct error *error)
+{
+    long long rejects = (long long)cleaning->rejects;
+
+    error_set(error, STATUS_USAGE, "%lld unfinished job%s of %s kept: without its ledger a job cannot be",
+              (long long)cleaning->kept, cleaning->kept == 1 ? " was" : "s were", table->sql);
+    if (rejects > 0)
+        error_hint(error, " resumed, and %lld rejected row%s not be replayed", rejects, rejects == 1 ? "" : "s");
+    else
+        error_hint(error, " resumed");
+    error_hint(error, "; to forget it all the same, say --yes");
+    return error->status;
+}
+
+/* The ledger is gone where the last job was forgotten, but what steps have left may be there. */
+static enum status clean_both(struct pg *pg, const struct ledger *ledger, const struct table *table, bool all,
+                              struct error *error)
+{
+    struct ledger_cleaning cleaning = {0};
+    struct forgotten forgotten = {0};
+    bool exists;
+    enum status status = ledger_exists(pg, ledger, &exists, error);
+
+    if (status == STATUS_OK && exists)
+        status = ledger_clean(pg, ledger, table, all, &cleaning, error);
+    if (status == STATUS_OK && exists)
+        tell_jobs(&cleaning, table);
+    if (status == STATUS_OK && cleaning.kept > 0)
+        return refuse_unfinished(&cleaning, table, error);
+    if (status == STATUS_OK)
+        status = forget_table(pg, ledger, table, &forgotten, error);
+    if (status == STATUS_OK)
+        tell_method(&forgotten, table);
+    free(forgotten.unfinished);
+    return status;
+}
+
 static enum status clean_table(const struct options *options, struct pg *pg, const char *name, struct error *error)
 {
     struct ledger ledger;
     struct table table = {0};
-    struct ledger_cleaning cleaning = {0};
-    long long rejects;
     enum status status;
     bool exists = false;
 
     ledger_init(&ledger, options->ledger_schema, "");
     status = pg_connect(pg, error);
     if (status == STATUS_OK)
-        status = ledger_exists(pg, &ledger, &exists, error);
+        status = ledger_state_any(pg, &ledger, &exists, error);
     if (status == STATUS_OK && !exists)
         printf("there is no ledger in schema \"%s\": nothing to forget\n", options->ledger_schema);
     if (status == STATUS_OK && exists)
         status = find_table(pg, name, &table, error);
     if (status == STATUS_OK && exists)
-        status = ledger_clean(pg, &ledger, &table, options->yes, &cleaning, error);
-    if (status == STATUS_OK && exists)
-        printf("forgot %lld job%s of %s\n", (long long)cleaning.forgotten, cleaning.forgotten == 1 ? "" : "s",
-               table.sql);
-    if (status == STATUS_OK && cleaning.builds_aside > 0)
-        printf("rows that such a job had loaded for %lld partition%s, and that were not yet part of %s, are dropped\n",
-               (long long)cleaning.builds_aside, cleaning.builds_aside == 1 ? "" : "s", table.sql);
-    cleaning.builds -= cleaning.builds_aside;
-    if (status == STATUS_OK && cleaning.builds > 0)
-        printf("%lld chunk%s that such a job was building %s complete again, or gone where it was no part of the table "
-               "yet\n",
-               (long long)cleaning.builds, cleaning.builds == 1 ? "" : "s", cleaning.builds == 1 ? "is" : "are");
-    rejects = (long long)cleaning.rejects;
-    if (status == STATUS_OK && rejects > 0 && cleaning.kept == 0)
-        printf("with them went %lld rejected row%s that %s never replayed\n", rejects, rejects == 1 ? "" : "s",
-               rejects == 1 ? "was" : "were");
-    if (status == STATUS_OK && cleaning.kept > 0) {
-        status = error_set(error, STATUS_USAGE, "%lld unfinished job%s of %s kept: without its ledger a job cannot be",
-                           (long long)cleaning.kept, cleaning.kept == 1 ? " was" : "s were", table.sql);
-        if (rejects > 0)
-            error_hint(error, " resumed, and %lld rejected row%s not be replayed", rejects, rejects == 1 ? "" : "s");
-        else
-            error_hint(error, " resumed");
-        error_hint(error, "; to forget it all the same, say --yes");
-    }
+        status = clean_both(pg, &ledger, &table, options->yes, error);
     table_reset(&table);
     ledger_reset(&ledger);
     return status;

@@ -269,6 +269,7 @@ enum status completion_point(const struct options *options, char **until, struct
         .time_column = options->time_column,
         .window = options->window,
         .bucket = options->bucket,
+        .ledger_schema = options->ledger_schema,
         .watch_ms = options->watch_seconds * 1000,
     };
     enum status status;

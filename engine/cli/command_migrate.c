@@ -130,7 +130,7 @@ static enum status job_compare(struct migrate *migrate, struct error *error)
     return status;
 }
 
-/* {"tables": …, "file": …, "warnings": n}, made by the server, which knows how to quote. */
+/* {"tables": …, "file": …, "warnings": n, "names": […]}, made by the server, which knows how to quote. */
 static enum status check_result(struct migrate *migrate, char **result, struct error *error)
 {
     char *tables = job_text(&migrate->job);
@@ -144,7 +144,13 @@ static enum status check_result(struct migrate *migrate, char **result, struct e
         sql_add_literal(&sql, migrate->job.path);
     else
         sql_add(&sql, "NULL");
-    sql_add(&sql, "::text, 'warnings', %d)", migrate->preflight.warnings);
+    sql_add(&sql, "::text, 'warnings', %d, 'names', pg_catalog.json_build_array(", migrate->preflight.warnings);
+    for (size_t i = 0; i < migrate->job.table_count; i++) {
+        sql_add(&sql, "%s", i > 0 ? ", " : "");
+        sql_add_literal(&sql, migrate->job.tables[i].name);
+        sql_add(&sql, "::text");
+    }
+    sql_add(&sql, "))");
     status = pg_value(migrate->target, sql.text, result, error);
     sql_reset(&sql);
     free(tables);
@@ -307,7 +313,9 @@ static enum status go(struct migrate *migrate, struct error *error)
             tell_failure(migrate, step, status);
     }
     if (status == STATUS_OK && !waits)
-        printf("The migration %s is done. Its record stays in %s of the target, for hyperfill migrate status.\n",
+        printf("The migration %s is done. Its record stays in %s of the target, for hyperfill migrate status, until "
+               "hyperfill"
+               " clean.\n",
                migrate->job.name, migrate->migration.table);
     return status;
 }

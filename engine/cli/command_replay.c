@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/cli/commands.h"
 #include "engine/cli/job_rejects.h"
@@ -11,6 +12,9 @@
 #include "engine/log.h"
 #include "readers/record.h"
 #include "writers/replay.h"
+
+/* What a run of several tables writes by default. */
+#define SHARED_FILE "hyperfill-tables.checkpoint"
 
 struct replaying {
     struct job job;
@@ -114,13 +118,38 @@ static void tell(const struct replay_count *done, const struct job_rejects *reje
              count_format(done->before, before), count_format(rejects->open, open));
 }
 
+/* Of several tables: the part of this job. */
+static enum status note_in_set(struct replaying *replaying, struct error *error)
+{
+    const struct job_rejects *rejects = &replaying->rejects;
+    struct checkpoint_set set;
+    bool found = false;
+    enum status status = checkpoint_read_set(replaying->path, &set, error);
+
+    if (status != STATUS_OK)
+        return status;
+    for (size_t i = 0; i < set.count; i++)
+        if (strcmp(set.parts[i].state.job, replaying->job.ledger.job) == 0) {
+            set.parts[i].state.rejects = rejects->all;
+            set.parts[i].state.rejects_open = rejects->open;
+            found = true;
+        }
+    if (found && !set.damaged)
+        status = checkpoint_rewrite_set(replaying->checkpoint, &set, error);
+    checkpoint_set_free(&set);
+    return status;
+}
+
 /* The checkpoint file, if it is of this job, says what is left; one that is lost or damaged is left to the next run. */
 static enum status note_rejects(struct replaying *replaying, struct error *error)
 {
     const struct job_rejects *rejects = &replaying->rejects;
     struct checkpoint_state state;
-    enum status status = checkpoint_read(replaying->path, &state, error);
+    enum status status;
 
+    if (checkpoint_is_set(replaying->path))
+        return note_in_set(replaying, error);
+    status = checkpoint_read(replaying->path, &state, error);
     if (status != STATUS_OK)
         return status;
     if (state.exists && !state.damaged && strcmp(state.job, replaying->job.ledger.job) == 0) {
@@ -169,6 +198,17 @@ static enum status replay_job(struct replaying *replaying, struct error *error)
     return status == STATUS_OK ? job_rejects_tell(rejects, error) : status;
 }
 
+/* The table's own file, or the one that it shares with others, where that is all there is. */
+static enum status find_path(struct replaying *replaying, const struct options *options, struct error *error)
+{
+    enum status status = command_checkpoint_path(options, replaying->path, error);
+
+    if (status == STATUS_OK && options->checkpoint == NULL && access(replaying->path, F_OK) != 0 &&
+        checkpoint_is_set(SHARED_FILE))
+        snprintf(replaying->path, sizeof replaying->path, "%s", SHARED_FILE);
+    return status;
+}
+
 enum status command_replay(const struct options *options, struct error *error)
 {
     struct replaying *replaying = calloc(1, sizeof *replaying);
@@ -182,7 +222,7 @@ enum status command_replay(const struct options *options, struct error *error)
         status = signals_start(replaying->stop, notice_signal, &replaying->signals, error);
     /* Not beside a run, which may write the files anew. */
     if (status == STATUS_OK)
-        status = command_checkpoint_path(options, replaying->path, error);
+        status = find_path(replaying, options, error);
     if (status == STATUS_OK)
         status = checkpoint_open(replaying->path, &replaying->checkpoint, error);
     if (status == STATUS_OK)

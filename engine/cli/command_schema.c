@@ -17,10 +17,23 @@ static const char *ending(int64_t count)
     return count == 1 ? "" : "s";
 }
 
+static void tell_sequences(const struct schema_result *result)
+{
+    if (result->sequences == 0)
+        printf("nothing to do: no sequence is behind the source's\n");
+    else
+        printf("moved %" PRId64 " sequence%s to where the source's stand\n", result->sequences,
+               ending(result->sequences));
+}
+
 static void tell(const struct options *options, const struct schema_result *result)
 {
     if (options->dry_run) {
         printf("-- %" PRId64 " statement%s; nothing was changed\n", result->made, ending(result->made));
+        return;
+    }
+    if (options->sequences) {
+        tell_sequences(result);
         return;
     }
     if (result->made == 0) {
@@ -51,6 +64,8 @@ enum status command_schema(const struct options *options, struct error *error)
         status = signals_start(stop, notice, &signals, error);
     if (status == STATUS_OK && options->sources.count > 1)
         status = error_set(error, STATUS_USAGE, "--source is given twice");
+    if (status == STATUS_OK && options->sequences && options->schema_only)
+        status = error_set(error, STATUS_USAGE, "--schema-only leaves sequences where they are: say it or --sequences");
     if (status == STATUS_OK && !pg_is_conninfo(options->source))
         status = error_set(error, STATUS_USAGE, "--source of schema is a PostgreSQL server: a URI or conninfo");
     if (status == STATUS_OK)
@@ -67,12 +82,14 @@ enum status command_schema(const struct options *options, struct error *error)
             .pg_bin = options->pg_bin,
             .roles = options->roles,
             .schema_only = options->schema_only,
+            .sequences_only = options->sequences,
             .dry_run = options->dry_run,
             .output = stdout,
             .stop = stop,
         };
 
-        status = schema_clone(&request, &result, error);
+        status = options->sequences ? schema_set_sequences(&request, &result, error)
+                                    : schema_clone(&request, &result, error);
     }
     if (status == STATUS_OK)
         tell(options, &result);

@@ -125,9 +125,14 @@ static const char clean_text[] =
     "Usage: hyperfill clean --target CONNINFO --table NAME [options]\n"
     "\n"
     "The rows stay. Without its ledger a job cannot be resumed: running it again\n"
-    "would load its rows a second time. Scratch copies that a bench left when it was\n"
-    "killed are removed, too. --cascade forgets the jobs of its continuous aggregates\n"
-    "as well: refresh does not know then which buckets were loaded.\n";
+    "would load its rows a second time. With the last job of the table go what other\n"
+    "commands have noted about it: comparisons that were interrupted, migrations that\n"
+    "are done, and with the last job of all what schema has made; then the ledger's\n"
+    "own schema. Policies that are paused are left so, and it says so. Scratch copies\n"
+    "that a bench left when it was killed are removed, too.\n"
+    "\n"
+    "--cascade forgets the jobs of its continuous aggregates as well: refresh does not\n"
+    "know then which buckets were loaded.\n";
 
 static const char replay_text[] =
     "hyperfill replay: load rejected rows that were corrected\n"
@@ -249,7 +254,9 @@ static const char point_text[] =
     "writes had not begun for all writers, where both are equal, and where rows still\n"
     "come late. Proposes a completion point amid the equal part, as the --until to\n"
     "give to run. Where there is none yet it says when to look again (exit status 3).\n"
-    "Only reads. An index that begins with the time column makes it quick.\n";
+    "Only reads, and keeps what it found in the target's ledger, where it may: run\n"
+    "knows then that its --until was measured. An index that begins with the time\n"
+    "column makes it quick.\n";
 
 static const char point_examples[] =
     "  hyperfill completion-point --source 'host=old dbname=app' \\\n"
@@ -272,12 +279,18 @@ static const char schema_text[] =
     "is done. However it ended, run it again: it completes. What cannot be cloned\n"
     "(for an Apache target, or for want of a privilege) is listed as left out.\n"
     "Publications, subscriptions, tablespaces, large objects and passwords are never\n"
-    "cloned. Before the switch it can be run once more: sequences follow.\n";
+    "cloned.\n"
+    "\n"
+    "The source's sequences go on meanwhile. --sequences moves the target's after\n"
+    "them, those of identity columns too, and none back: do so when writers of the\n"
+    "source have stopped, before those of the target begin.\n";
 
 static const char schema_examples[] =
     "  hyperfill schema --source 'host=old dbname=app' \\\n"
     "      --target 'host=new dbname=ts' \\\n"
-    "      --hypertable 'metrics=time,1 day' --dry-run\n";
+    "      --hypertable 'metrics=time,1 day' --dry-run\n"
+    "  hyperfill schema --source 'host=old dbname=app' \\\n"
+    "      --target 'host=new dbname=ts' --sequences\n";
 
 static const char migrate_text[] =
     "hyperfill migrate: all steps of a migration, one after the other\n"
@@ -296,6 +309,7 @@ static const char migrate_text[] =
     "  catch-up          load rows that came late\n"
     "  refresh           refresh continuous aggregates of what was loaded\n"
     "  verify            compare both sides\n"
+    "  sequences         move the target's sequences to where the source's stand\n"
     "  switch-over       yours: let the application use the target alone\n"
     "  clean             forget the ledger\n"
     "\n"
@@ -316,7 +330,7 @@ static const char migrate_text[] =
     "\n"
     "  [table metrics]         for this table; goes before [migration]\n"
     "  source_table = app.metrics\n"
-    "  time_column = time\n"
+    "  hypertable = time,1d    the time column and chunks of a plain table\n"
     "\n"
     "  [table events]          until: the completion point, where you know it\n"
     "  until = 2026-01-31 00:00:00+00\n"

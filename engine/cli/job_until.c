@@ -1,7 +1,20 @@
 /* Whether --until can be right. */
 #include "engine/cli/job.h"
 #include "engine/cli/names.h"
+#include "engine/method/completion.h"
 #include "engine/method/until_check.h"
+
+/* By hyperfill completion-point. */
+static bool is_measured(struct job *job)
+{
+    struct error error;
+    bool covers;
+
+    error_reset(&error);
+    return completion_covers(job->target, job->options->ledger_schema, &job->source_table, &job->table, job->window.hi,
+                             &covers, &error) == STATUS_OK &&
+           covers;
+}
 
 _Static_assert(JOB_UNTIL_MAX == UNTIL_CHECK_MAX, "one text");
 
@@ -18,7 +31,8 @@ void job_check_until(struct job *job, char text[JOB_UNTIL_MAX])
     if ((job->options->columns == NULL || names_split(&names, job->options->columns, "columns", &error) == STATUS_OK) &&
         bucket_columns_choose(&job->source_table, &job->table, names.items, (size_t)names.count, &columns, &error) ==
             STATUS_OK)
-        until_check(job->source, &job->source_table, job->target, &job->table, &columns, job->window.hi, text);
+        until_check(job->source, &job->source_table, job->target, &job->table, &columns, job->window.hi,
+                    is_measured(job), text);
     bucket_columns_reset(&columns);
     names_reset(&names);
 }

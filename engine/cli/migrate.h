@@ -59,6 +59,9 @@ int migrate_job_add_table(struct migrate_job *job, const char *name, int line);
 const char *migrate_job_value(const struct migrate_job *job, const char *option, int table);
 bool migrate_job_has(const struct migrate_job *job, const char *option, int table);
 
+/* What --hypertable is to say of the table, with its name or without; NULL: nothing. *own: in the table's section. */
+const char *migrate_job_hypertable(const struct migrate_job *job, int table, bool *own);
+
 /* A command line made from the job, and its options. */
 struct migrate_call {
     char **argv;
@@ -106,12 +109,6 @@ bool migrate_replaces(const struct migrate_job *job, int table);
 
 /* The table's name in the source. */
 const char *migrate_source_table(const struct migrate_job *job, int table);
-
-/* --- migrate_point.c --- */
-
-/* Shows where the completion point may lie, and gives it as the text of --until (caller frees); NULL: it is not known.
- */
-MUST_CHECK enum status migrate_propose(const struct options *options, char **until, struct error *error);
 
 /* --- migrate_show.c --- */
 

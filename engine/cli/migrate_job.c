@@ -72,6 +72,84 @@ bool migrate_job_has(const struct migrate_job *job, const char *option, int tabl
     return setting != NULL && !setting->off;
 }
 
+/* Outside of quoted names; the text's end if it is not there. */
+static size_t find_letter(const char *text, char letter)
+{
+    bool quoted = false;
+    size_t i = 0;
+
+    for (; text[i] != '\0' && (quoted || text[i] != letter); i++)
+        quoted = quoted != (text[i] == '"');
+    return i;
+}
+
+static const char *without_public(const char *name)
+{
+    return strncmp(name, "public.", 7) == 0 ? name + 7 : name;
+}
+
+static bool is_of_source(const struct migrate_job *job, int table, const char *said)
+{
+    const char *name = without_public(migrate_source_table(job, table)), *given = without_public(said);
+    size_t size = find_letter(given, '=');
+
+    return given[size] == '=' && strlen(name) == size && strncmp(name, given, size) == 0;
+}
+
+const char *migrate_job_hypertable(const struct migrate_job *job, int table, bool *own)
+{
+    const struct option_entry *entry = option_find("hypertable", strlen("hypertable"));
+    const char *found = NULL;
+
+    *own = false;
+    for (size_t i = 0; i < job->setting_count; i++) {
+        const struct setting *setting = &job->settings[i];
+
+        if (setting->entry != entry ||
+            (setting->table >= 0 ? setting->table != table : *own || !is_of_source(job, table, setting->value)))
+            continue;
+        *own = setting->table == table;
+        found = setting->value;
+    }
+    return found;
+}
+
+/* The column's name in TABLE=COLUMN,INTERVAL or COLUMN,INTERVAL, as it is stored: a new string. */
+static char *hypertable_column(const char *said)
+{
+    size_t equals = find_letter(said, '='), size;
+    bool quoted;
+    char *name, *end;
+
+    said += said[equals] == '=' ? equals + 1 : 0;
+    size = find_letter(said, ',');
+    quoted = size >= 2 && said[0] == '"' && said[size - 1] == '"';
+    name = end = strndup(said + quoted, size - 2 * quoted);
+    if (name == NULL)
+        abort();
+    for (const char *at = name; quoted && *at != '\0'; at++) {
+        *end++ = *at;
+        at += at[0] == '"' && at[1] == '"';
+    }
+    if (quoted)
+        *end = '\0';
+    return name;
+}
+
+/* A table that becomes a hypertable has said what its time is. */
+static void take_time_columns(struct migrate_job *job)
+{
+    const struct option_entry *entry = option_find("time-column", strlen("time-column"));
+    bool own;
+
+    for (int table = 0; table < (int)job->table_count; table++) {
+        const char *said = migrate_job_hypertable(job, table, &own);
+
+        if (said != NULL && migrate_job_value(job, "time-column", table) == NULL)
+            migrate_job_set(job, (struct setting){entry, hypertable_column(said), table, 1, false});
+    }
+}
+
 /* Of migrate alone: nothing that a step would take, though an option of a step may have the same name. */
 static bool is_own(const struct option_entry *entry)
 {
@@ -180,6 +258,7 @@ enum status migrate_job_make(const struct options *options, struct migrate_job *
                            " in the file, or --table NAME");
     if (status != STATUS_OK)
         return status;
+    take_time_columns(job);
     name = options->migration != NULL ? options->migration : migrate_job_value(job, "name", -1);
     job->name = name != NULL ? strdup(name) : default_name(job, options->job_file);
     if (options->job_file != NULL) {

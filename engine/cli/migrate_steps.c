@@ -156,9 +156,13 @@ static enum status call_tables(struct migrate *migrate, enum command command,
 static void add_hypertable(struct migrate_call *call, const struct migrate_job *job, int table,
                            const struct table *source)
 {
-    const char *said = migrate_job_value(job, "hypertable", table), *name = migrate_source_table(job, table);
+    bool own;
+    const char *said = migrate_job_hypertable(job, table, &own), *name = migrate_source_table(job, table);
     struct sql text = {0};
 
+    /* Of those in [migration] or on the command line the call knows. */
+    if (said != NULL && !own)
+        return;
     if (said != NULL && strchr(said, '=') != NULL)
         sql_add(&text, "%s", said);
     else if (said != NULL)
@@ -324,6 +328,22 @@ static enum status step_verify(struct migrate *migrate, char **result, struct er
     return call_tables(migrate, COMMAND_VERIFY, command_verify, result, error);
 }
 
+/* Those of the target that are behind: writers of the source have taken values since the schema was cloned. */
+static enum status step_sequences(struct migrate *migrate, char **result, struct error *error)
+{
+    struct migrate_call call = {0};
+    enum status status;
+
+    (void)result;
+    migrate_call_add(&call, "sequences", NULL);
+    status = migrate_call_make(&call, &migrate->job, COMMAND_SCHEMA, -1, error);
+    call.options.schema_only = false;
+    if (status == STATUS_OK)
+        status = command_schema(&call.options, error);
+    migrate_call_reset(&call);
+    return status;
+}
+
 static enum status step_clean(struct migrate *migrate, char **result, struct error *error)
 {
     return call_tables(migrate, COMMAND_CLEAN, command_clean, result, error);
@@ -346,10 +366,14 @@ const struct migrate_step migrate_steps[] = {
     {"refresh", "Refresh continuous aggregates", .todo = "what is refreshed stays so", .run = step_refresh},
     {"verify", "Compare both sides",
      .todo = "look at the rows that differ; repair = yes in [migration] lets verify load them again", .run = step_verify},
+    {"sequences", "Move sequences to where the source's stand",
+     .todo = "put right what stands in the way; or move them by hand (setval), and go on with --skip sequences",
+     .run = step_sequences},
     {"switch-over", "Switch over", .ask = "Does the application read and write the target alone?",
      .todo = "Both sides are equal before the completion point. Look that the target carries the load of your queries, lead\n"
-             "reads to it, then let the application write to the target alone. Sequences of the target must be ahead of all\n"
-             "ids in use before it does. The source stays as it is."},
+             "reads to it, then let the application write to the target alone. Sequences of the target stand where those of the\n"
+             "source did a moment ago. Where writers still take ids from the source, stop them first, and move the sequences\n"
+             "once more: hyperfill schema --sequences with --source and --target. The source stays as it is."},
     {"clean", "Forget the ledger", .todo = "the rows stay, the ledger too until this is done", .run = step_clean},
 };
 /* clang-format on */

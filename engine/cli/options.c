@@ -75,17 +75,18 @@ void nearest_keep(const char *name, size_t size, const char *candidate, const ch
     }
 }
 
-/* What changes a command into one that only looks must not reach a step that is then taken as done. */
-static bool is_only_look(const struct option_entry *entry)
+/* What makes a command only look, or do a part, must not reach a step that is then taken as done. */
+static bool does_less(const struct option_entry *entry)
 {
-    return strcmp(entry->name, "dry-run") == 0 || strcmp(entry->name, "json") == 0;
+    return strcmp(entry->name, "dry-run") == 0 || strcmp(entry->name, "json") == 0 ||
+           strcmp(entry->name, "sequences") == 0;
 }
 
 bool option_allowed(const struct option_entry *entry, enum command command)
 {
     if ((entry->commands & OPTION_COMMAND(command)) != 0)
         return true;
-    return command == COMMAND_MIGRATE && (entry->commands & MIGRATE_STEPS) != 0 && !is_only_look(entry);
+    return command == COMMAND_MIGRATE && (entry->commands & MIGRATE_STEPS) != 0 && !does_less(entry);
 }
 
 const char *option_nearest(const char *name, size_t size, enum command command)

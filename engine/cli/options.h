@@ -149,7 +149,7 @@ struct options {
     /* schema */
     struct text_list hypertables; /* TABLE=COLUMN[,INTERVAL] */
     const char *pg_bin;
-    bool schema_only, roles, dry_run;
+    bool schema_only, sequences, roles, dry_run;
     /* migrate */
     const char *job_file, *migration; /* its name */
     struct text_list skip;            /* names of steps */

@@ -86,7 +86,7 @@ const struct option_entry option_table[] = {
      .help = "compress each chunk once its rows are in, never as they come"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint, of several tables hyperfill-tables.checkpoint"},
-    {"ledger-schema", "NAME", JOB | CLEAN | VERIFY | POLICIES | REFRESH | SCHEMA, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
+    {"ledger-schema", "NAME", JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT | SCHEMA, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
      .help = "the schema of the target that keeps the ledger: which rows are in", .default_text = "hyperfill"},
 
     {"file", "FILE", MIGRATE, 0, GROUP_METHOD, OPTION_TEXT, AT(job_file),
@@ -238,6 +238,8 @@ const struct option_entry option_table[] = {
              "hypertable, cut by this column into chunks of this interval; may be given again"},
     {"schema-only", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(schema_only),
      .help = "copy no rows of relational tables, and leave sequences where they are"},
+    {"sequences", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(sequences),
+     .help = "only move the target's sequences to where the source's stand, and none back"},
     {"roles", NULL, SCHEMA, 0, GROUP_METHOD, OPTION_ON, AT(roles),
      .help = "make the source's roles first, without passwords and what only a superuser may give"},
     {"pg-bin", "DIR", SCHEMA, 0, GROUP_METHOD, OPTION_TEXT, AT(pg_bin),

@@ -20,6 +20,7 @@ struct run {
     struct stop *stop;
     struct signals *signals;
     struct policies_guard *guard; /* of policies that are paused; NULL: none */
+    bool guard_shared;            /* by several tables: it is not ours to free */
     struct job_rejects rejects;
     struct job_throttle throttle;      /* of a run of one table */
     int64_t rejects_all, rejects_open; /* as the checkpoint file has them */
@@ -60,6 +61,10 @@ MUST_CHECK enum status run_failed(struct run *run, const struct piece_spec *piec
 MUST_CHECK enum status run_end(struct run *run, enum status status, struct error *error);
 
 /* --- run_policies.c --- */
+
+/* For one table, or for several; the address and the stop live longer. */
+MUST_CHECK enum status run_guard(const struct options *options, const struct pg_address *target, struct stop *stop,
+                                 struct policies_guard **guard, struct error *error);
 
 /* STATUS_SERVER if policies are to be paused that this role may not alter. */
 MUST_CHECK enum status run_check_policies(struct run *run, struct error *error);

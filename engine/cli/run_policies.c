@@ -12,23 +12,32 @@ enum status run_check_policies(struct run *run, struct error *error)
                                                     : STATUS_OK;
 }
 
+enum status run_guard(const struct options *options, const struct pg_address *target, struct stop *stop,
+                      struct policies_guard **guard, struct error *error)
+{
+    const struct policies_guard_spec spec = {
+        .target = target,
+        .stop = stop,
+        .retry_ms = options->retry_seconds * 1000,
+        .allow_drop = options->allow_drop,
+    };
+
+    return policies_guard_create(&spec, guard, error);
+}
+
 enum status run_pause_policies(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
-    const struct policies_guard_spec spec = {
-        .target = &job->target_address,
-        .ledger = &job->ledger,
-        .table = &job->table,
-        .stop = run->stop,
-        .retry_ms = job->options->retry_seconds * 1000,
-        .allow_drop = job->options->allow_drop,
-    };
+    enum status status = STATUS_OK;
     char text[POLICY_TEXT_MAX];
 
     if (strcmp(job->policy_jobs, "{}") == 0)
         return STATUS_OK;
-    if (job->options->policies == POLICIES_PAUSE)
-        return policies_guard_start(&spec, &run->guard, error);
+    if (job->options->policies == POLICIES_PAUSE) {
+        if (run->guard == NULL)
+            status = run_guard(job->options, &job->target_address, run->stop, &run->guard, error);
+        return status == STATUS_OK ? policies_guard_add(run->guard, &job->ledger, &job->table, error) : status;
+    }
     for (size_t i = 0; i < job->policies.count; i++)
         if (job->policies.items[i].scheduled)
             log_line(LOG_WARNING, "the %s may run while the table is loaded: --policies leave",
@@ -41,7 +50,7 @@ enum status run_restore_policies(struct run *run, enum status status, struct err
     struct error second;
 
     error_reset(&second);
-    if (policies_guard_end(run->guard, &second) != STATUS_OK) {
+    if (policies_guard_release(run->guard, &run->job.table, &second) != STATUS_OK) {
         if (status == STATUS_OK) {
             *error = second;
             status = second.status;
@@ -49,6 +58,8 @@ enum status run_restore_policies(struct run *run, enum status status, struct err
             log_line(LOG_WARNING, "%s", second.text);
         }
     }
+    if (!run->guard_shared)
+        policies_guard_free(run->guard);
     run->guard = NULL;
     return status;
 }

@@ -94,6 +94,8 @@ static enum status prepare(struct set_run *set, struct error *error)
         status = checkpoint_read_set(set->path, &set->before, error);
     if (status == STATUS_OK)
         status = tables_open(&set->tables, set->options, &set->before, set->path, set->stop, error);
+    if (status == STATUS_OK)
+        status = run_guard(set->options, &set->tables.sides.target_address, set->stop, &set->guard, error);
     if (status == STATUS_OK && (!confirm(set) || stop_level(set->stop) != STOP_RUN))
         status = error_set(error, STATUS_STOPPED, "nothing was touched by this run");
     if (status == STATUS_OK)
@@ -102,6 +104,8 @@ static enum status prepare(struct set_run *set, struct error *error)
         struct table_run *table = &set->tables.items[i];
 
         table->run.checkpoint = set->checkpoint;
+        table->run.guard = set->guard;
+        table->run.guard_shared = true;
         if (table->planned && !table->run.job.finished)
             status = prepare_one(table, error);
         if (status != STATUS_OK)
@@ -264,6 +268,7 @@ static void set_reset(struct set_run *set)
         builds_free(run->append.builds);
         append_target_reset(&run->append);
     }
+    policies_guard_free(set->guard);
     tables_reset(&set->tables);
     checkpoint_set_free(&set->before);
     checkpoint_close(set->checkpoint);

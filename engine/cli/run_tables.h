@@ -14,6 +14,7 @@ struct set_run {
     char path[CHECKPOINT_PATH_MAX];
     struct checkpoint_set before;
     struct stop *stop;
+    struct policies_guard *guard; /* of all tables that have policies to pause */
     struct signals *signals;
     struct job_throttle throttle;
     struct stats stats; /* of all tables */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/log.h"
 #include "engine/stats.h"
 
 #define BUCKETS_MAX 1000000
@@ -214,6 +215,19 @@ static enum status look_again(struct completion_sides *sides, struct completion 
     return status;
 }
 
+/* For want of a right to, it is not kept: nothing but a warning of run depends on it. */
+static void keep(const struct completion_spec *spec, const struct completion_sides *sides,
+                 const struct completion *completion)
+{
+    struct error error;
+
+    error_reset(&error);
+    if (spec->ledger_schema != NULL && completion->verdict == COMPLETION_FOUND && !sides->target_table.in_recovery &&
+        completion_keep(sides->target, spec->ledger_schema, &sides->source_table, &sides->target_table, completion,
+                        &error) != STATUS_OK)
+        log_line(LOG_DEBUG, "what was found is not kept in the ledger: %s", error.text);
+}
+
 enum status completion_find(const struct completion_spec *spec, struct completion *completion, struct error *error)
 {
     struct completion_sides sides = {0};
@@ -238,6 +252,7 @@ enum status completion_find(const struct completion_spec *spec, struct completio
         completion_look_end(&sides);
         if (completion->count > 0)
             completion_judge(completion);
+        keep(spec, &sides, completion);
     }
     sides_close(&sides);
     return status;

@@ -15,6 +15,7 @@
 
 #include "engine/pg/pg.h"
 #include "engine/timevalue.h"
+#include "writers/target.h"
 
 /* What to compare. Texts are borrowed; NULL where not given. */
 struct completion_spec {
@@ -25,6 +26,7 @@ struct completion_spec {
     const char *window, *bucket; /* lengths as the user writes them; without a window it grows until it shows where dual
                                     writing began, up to some days */
     int64_t watch_ms;            /* between the two looks */
+    const char *ledger_schema;   /* where what was found is kept, if that may be; NULL: nowhere */
     struct stop *stop;
 };
 
@@ -84,6 +86,16 @@ void completion_reset(struct completion *completion);
 
 /* The verdict as a status: STATUS_DATA with what is missing and when to look again, unless it is COMPLETION_FOUND. */
 MUST_CHECK enum status completion_status(const struct completion *completion, struct error *error);
+
+/*
+ * Keeps the consistent zone in the target's ledger, in place of an earlier one, for who loads from that table of the
+ * source. And whether a time lies in the zone that is kept.
+ */
+MUST_CHECK enum status completion_keep(struct pg *pg, const char *ledger_schema, const struct table *source,
+                                       const struct table *target, const struct completion *completion,
+                                       struct error *error);
+MUST_CHECK enum status completion_covers(struct pg *pg, const char *ledger_schema, const struct table *source,
+                                         const struct table *target, int64_t until, bool *covers, struct error *error);
 
 /* What follows from the buckets; knows no server. */
 void completion_judge(struct completion *completion);

@@ -5,7 +5,8 @@
  *
  *     hyperfill.migration    migration, step, position, state, begun, ended, attempts, result
  *
- * The table stays when the ledger's jobs are forgotten: it is the record of what was done.
+ * The rows stay when the last step has forgotten the ledger's jobs: they are the record of what was done. After that
+ * `hyperfill clean` of one of its tables forgets them too.
  */
 #pragma once
 

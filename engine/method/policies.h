@@ -112,24 +112,30 @@ MUST_CHECK enum status policies_restore(struct pg *pg, const struct policies_swi
 struct policies_guard;
 
 struct policies_guard_spec {
-    const struct pg_address *target; /* borrowed, as are ledger and table */
-    const struct ledger *ledger;
-    const struct table *table;
+    const struct pg_address *target; /* borrowed */
     struct stop *stop;
     int64_t retry_ms;
     bool allow_drop;
 };
 
-/*
- * Pauses, waits for what runs already, and watches over its connection: should it be lost, the guard comes back and
- * holds on. The caller has seen with policies_read that there is something to pause. *guard is NULL after a failure,
- * with nothing left paused by it.
- */
-MUST_CHECK enum status policies_guard_start(const struct policies_guard_spec *spec, struct policies_guard **guard,
-                                            struct error *error);
+/* One for all tables that a process loads, with one connection; it is made with the first table. */
+MUST_CHECK enum status policies_guard_create(const struct policies_guard_spec *spec, struct policies_guard **guard,
+                                             struct error *error);
 
-/* Restores, also after ABORT, and tells what it did; frees the guard. NULL is fine. */
-MUST_CHECK enum status policies_guard_end(struct policies_guard *guard, struct error *error);
+/*
+ * Pauses, waits for what runs already, and watches over the connection: should it be lost, the guard comes back and
+ * holds on. The caller has seen with policies_read that there is something to pause. Ledger and table are borrowed
+ * until the table is released. After a failure nothing of the table is left paused by this.
+ */
+MUST_CHECK enum status policies_guard_add(struct policies_guard *guard, const struct ledger *ledger,
+                                          const struct table *table, struct error *error);
+
+/* Restores those of the table, also after ABORT, and tells what it did. Fine where there is no guard, or not of it. */
+MUST_CHECK enum status policies_guard_release(struct policies_guard *guard, const struct table *table,
+                                              struct error *error);
+
+/* All tables were released. NULL is fine. */
+void policies_guard_free(struct policies_guard *guard);
 
 /* Restores what killed runs have left; quick where there is nothing. */
 MUST_CHECK enum status policies_take_over(struct pg *pg, const struct ledger *ledger, const struct table *table,

@@ -1,16 +1,19 @@
 /*
  * The guard around a load: pauses, and holds on until the load has ended, however that comes.
  *
- * Its connection does nothing but hold the advisory lock that says that this run lives. A thread sleeps on its socket:
- * when the server or the network closes it, the thread connects again and takes the lock anew, and pauses once more
- * what others may have restored in between, who took this run for dead. (Even in between retention drops nothing that
- * was loaded: whoever restores looks at the ledger.)
+ * Its connection, one for all tables of a job, does little but hold the advisory lock that says that this run lives. A
+ * thread sleeps on its socket: when the server or the network closes it, the thread connects again and takes the lock
+ * anew, and pauses once more what others may have restored in between, who took this run for dead. (Even in between
+ * retention drops nothing that was loaded: whoever restores looks at the ledger.) Whoever adds or releases a table
+ * meanwhile uses the same connection under the mutex, and wakes the thread, as the socket may be another one then.
  */
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "engine/log.h"
 #include "engine/method/policies_private.h"
@@ -20,61 +23,108 @@
 struct policies_guard {
     struct policies_guard_spec spec;
     struct stop *end; /* of the guard alone: raised when the load has ended */
-    struct pg *pg;    /* the thread's while it runs */
     pthread_t thread;
     bool watching;
-    struct policies_switch how;
+    int wake;              /* eventfd: look at the connection anew */
+    pthread_mutex_t mutex; /* guards all below */
+    struct pg *pg;
+    int key;                      /* of the lock; 0: not taken yet */
+    struct policies_switch *held; /* of each table; all have the key */
+    size_t count;
 };
 
 static const struct pg_setting no_settings[] = {{NULL, NULL}};
 
-/* A new connection is a new holder; the one before is dead and goes. */
-static enum status take(struct policies_guard *guard, size_t *paused, struct error *error)
+/* ---- With the mutex held ---- */
+
+/* Pauses and tells how many; what the dead have held of the table is restored, but not what is ours by now. */
+static enum status take(struct policies_guard *guard, struct policies_switch *how, size_t *paused, struct error *error)
 {
     struct policies_restored ignored;
-    enum status status = pg_connect(guard->pg, error);
+    struct policies_switch dead = *how;
+    enum status status;
 
-    if (status == STATUS_OK)
-        status = policies_hold(guard->pg, &guard->how.key, error);
-    if (status == STATUS_OK)
-        status = policies_pause(guard->pg, &guard->how, paused, error);
-    /* What is ours by now is not restored by this; whatever else the dead have held is. */
-    if (status == STATUS_OK) {
-        struct policies_switch dead = guard->how;
-
-        dead.key = 0;
-        status = policies_restore(guard->pg, &dead, false, &ignored, error);
-    }
-    return status;
+    how->key = guard->key;
+    dead.key = 0;
+    status = policies_pause(guard->pg, how, paused, error);
+    return status == STATUS_OK ? policies_restore(guard->pg, &dead, false, &ignored, error) : status;
 }
 
-/* Whether what this guard holds is all there still, under the key of before. */
-static enum status retake(struct policies_guard *guard, struct error *error)
+/* Whether what this guard holds of the table is there still, under the key of before. What a person has switched on
+ * meanwhile stays on then: the hold is there, and so nothing is paused anew. */
+static enum status is_held(struct policies_guard *guard, const struct policies_switch *how, bool *held,
+                           struct error *error)
 {
-    char *hold = ledger_state_table(guard->spec.ledger, "policy_hold"), *found = NULL;
+    char *hold = ledger_state_table(how->ledger, "policy_hold"), *policy = ledger_state_table(how->ledger, "policy");
     struct sql sql = {0};
-    size_t paused;
-    enum status status = pg_connect(guard->pg, error);
+    char *found = NULL;
+    enum status status;
 
-    /* What a person switched on meanwhile stays on: the hold is there, and so nothing is paused anew. */
-    sql_add(&sql, "SELECT 1 FROM %s WHERE key = %d AND pg_catalog.pg_try_advisory_lock(%d, %d) LIMIT 1", hold,
-            guard->how.key, POLICIES_LOCK_CLASS, guard->how.key);
-    free(hold);
-    if (status == STATUS_OK)
-        status = pg_value(guard->pg, sql.text, &found, error);
+    sql_add(&sql, "SELECT 1 FROM %s h JOIN %s p USING (job_id) WHERE h.key = %d AND p.table_oid = %u LIMIT 1", hold,
+            policy, guard->key, how->table->oid);
+    status = pg_value(guard->pg, sql.text, &found, error);
+    *held = found != NULL;
     sql_reset(&sql);
-    if (status == STATUS_OK && found == NULL) {
-        status = take(guard, &paused, error);
-        if (status == STATUS_OK && paused > 0)
-            log_line(LOG_WARNING,
-                     "policies of %s had been restored while the connection to the target was lost: paused again",
-                     guard->spec.table->sql);
-    }
     free(found);
+    free(hold);
+    free(policy);
     return status;
 }
 
-static void come_back(struct policies_guard *guard)
+static enum status retake(struct policies_guard *guard, struct policies_switch *how, struct error *error)
+{
+    size_t paused = 0;
+    bool held = false;
+    enum status status = is_held(guard, how, &held, error);
+
+    if (status == STATUS_OK && !held)
+        status = take(guard, how, &paused, error);
+    if (status == STATUS_OK && paused > 0)
+        log_line(LOG_WARNING,
+                 "policies of %s had been restored while the connection to the target was lost: paused again",
+                 how->table->sql);
+    return status;
+}
+
+/* The lock of before, unless another session has it: that may be our own, which the server has not given up yet. */
+static enum status take_lock(struct policies_guard *guard, struct error *error)
+{
+    struct sql sql = {0};
+    char *got = NULL;
+    enum status status = STATUS_OK;
+
+    sql_add(&sql, "SELECT 1 WHERE pg_catalog.pg_try_advisory_lock(%d, %d)", POLICIES_LOCK_CLASS, guard->key);
+    if (guard->key != 0)
+        status = pg_value(guard->pg, sql.text, &got, error);
+    if (status == STATUS_OK && got == NULL)
+        status = policies_hold(guard->pg, &guard->key, error);
+    sql_reset(&sql);
+    free(got);
+    return status;
+}
+
+/* A connection that holds all there is to hold. One that does not come to its end is closed: whoever comes next begins
+ * anew. */
+static enum status hold_on(struct policies_guard *guard, struct error *error)
+{
+    enum status status;
+
+    if (pg_connected(guard->pg))
+        return STATUS_OK;
+    status = pg_connect(guard->pg, error);
+    if (status == STATUS_OK)
+        status = take_lock(guard, error);
+    for (size_t i = 0; i < guard->count && status == STATUS_OK; i++)
+        status = retake(guard, &guard->held[i], error);
+    if (status != STATUS_OK)
+        pg_disconnect(guard->pg);
+    return status;
+}
+
+/* ---- The thread ---- */
+
+/* False: it has been given up. */
+static bool come_back(struct policies_guard *guard)
 {
     struct retry retry;
     struct error error;
@@ -83,104 +133,180 @@ static void come_back(struct policies_guard *guard)
     retry_init(&retry, INT64_MAX / 4, 7);
     for (;;) {
         error_reset(&error);
-        status = retake(guard, &error);
+        pthread_mutex_lock(&guard->mutex);
+        status = hold_on(guard, &error);
+        pthread_mutex_unlock(&guard->mutex);
         if (status == STATUS_OK)
-            return;
+            return true;
         if (status != STATUS_TRANSIENT || stop_wait(guard->end, retry_next(&retry), STOP_DRAIN)) {
             if (stop_level(guard->end) == STOP_RUN)
                 log_line(LOG_WARNING, "policies may run again while the load goes on: %s", error.text);
-            return;
+            return false;
         }
     }
+}
+
+/* -1: the connection is lost, here or by who used it last. */
+static int socket_of(struct policies_guard *guard)
+{
+    int socket;
+
+    pthread_mutex_lock(&guard->mutex);
+    socket = pg_connected(guard->pg) ? PQsocket(pg_conn(guard->pg)) : -1;
+    pthread_mutex_unlock(&guard->mutex);
+    return socket;
+}
+
+/* What has come on the socket may be its end. */
+static void take_input(struct policies_guard *guard)
+{
+    pthread_mutex_lock(&guard->mutex);
+    if (pg_connected(guard->pg) && !(PQconsumeInput(pg_conn(guard->pg)) && pg_connected(guard->pg)))
+        pg_disconnect(guard->pg);
+    pthread_mutex_unlock(&guard->mutex);
 }
 
 static void *watch(void *argument)
 {
     struct policies_guard *guard = argument;
+    bool given_up = false;
 
     while (stop_level(guard->end) == STOP_RUN) {
-        struct pollfd waits[2] = {{.fd = stop_drain_fd(guard->end), .events = POLLIN}, {.fd = -1, .events = POLLIN}};
+        struct pollfd waits[3] = {{.fd = stop_drain_fd(guard->end), .events = POLLIN},
+                                  {.fd = guard->wake, .events = POLLIN},
+                                  {.fd = socket_of(guard), .events = POLLIN}};
+        eventfd_t count;
 
-        if (pg_connected(guard->pg))
-            waits[1].fd = PQsocket(pg_conn(guard->pg));
-        if (poll(waits, 2, -1) < 0 && errno != EINTR)
+        if (waits[2].fd < 0 && !given_up) {
+            given_up = !come_back(guard);
+            continue;
+        }
+        if (poll(waits, 3, -1) < 0 && errno != EINTR)
             break;
         if (waits[0].revents != 0)
             break;
-        if (waits[1].revents == 0)
-            continue;
-        if (PQconsumeInput(pg_conn(guard->pg)) && PQstatus(pg_conn(guard->pg)) == CONNECTION_OK)
-            continue;
-        pg_disconnect(guard->pg);
-        come_back(guard);
+        if (waits[1].revents != 0)
+            (void)eventfd_read(guard->wake, &count);
+        if (waits[2].revents != 0)
+            take_input(guard);
     }
     return NULL;
 }
 
-static enum status begin(struct policies_guard *guard, size_t *paused, struct error *error)
+static enum status begin_watch(struct policies_guard *guard, struct error *error)
 {
-    struct retry retry;
-    enum status status;
-
-    retry_init(&retry, guard->spec.retry_ms, 5);
-    while ((status = take(guard, paused, error)) == STATUS_TRANSIENT) {
-        int64_t pause_ms = retry_next(&retry);
-
-        if (pause_ms < 0 || stop_wait(guard->spec.stop, pause_ms, STOP_DRAIN))
-            return status;
-        error_reset(error);
+    if (guard->watching) {
+        (void)eventfd_write(guard->wake, 1);
+        return STATUS_OK;
     }
-    return status;
+    if (pthread_create(&guard->thread, NULL, watch, guard) != 0)
+        return error_set(error, STATUS_SYSTEM, "no thread for the guard of policies");
+    guard->watching = true;
+    return STATUS_OK;
 }
 
-static void guard_free(struct policies_guard *guard)
-{
-    pg_free(guard->pg);
-    stop_free(guard->end);
-    free(guard);
-}
+/* ---- For the load ---- */
 
-enum status policies_guard_start(const struct policies_guard_spec *spec, struct policies_guard **guard,
-                                 struct error *error)
+enum status policies_guard_create(const struct policies_guard_spec *spec, struct policies_guard **guard,
+                                  struct error *error)
 {
     struct policies_guard *made = calloc(1, sizeof *made);
-    struct error second;
     enum status status;
-    size_t paused = 0;
 
     *guard = NULL;
     if (made == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     made->spec = *spec;
-    made->how = (struct policies_switch){
-        .ledger = spec->ledger, .table = spec->table, .holder = spec->ledger->job, .allow_drop = spec->allow_drop};
-    status = stop_create(&made->end, error);
+    pthread_mutex_init(&made->mutex, NULL);
+    made->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    status = made->wake < 0 ? error_set_errno(error, STATUS_SYSTEM, "no eventfd") : STATUS_OK;
+    if (status == STATUS_OK)
+        status = stop_create(&made->end, error);
     if (status == STATUS_OK)
         status = pg_create(spec->target, no_settings, made->end, &made->pg, error);
-    if (status != STATUS_OK) {
-        guard_free(made);
-        return status;
-    }
-    status = begin(made, &paused, error);
-    if (status == STATUS_OK && paused > 0)
-        log_line(LOG_NOTICE, "%zu polic%s of %s paused while it is loaded", paused, paused == 1 ? "y" : "ies",
-                 spec->table->sql);
     if (status == STATUS_OK)
-        status = policies_wait(made->pg, spec->ledger, spec->table, spec->stop, error);
-    if (status == STATUS_OK && pthread_create(&made->thread, NULL, watch, made) != 0)
-        status = error_set(error, STATUS_SYSTEM, "no thread for the guard of policies");
-    made->watching = status == STATUS_OK;
-    *guard = made;
-    if (status == STATUS_OK)
-        return STATUS_OK;
-    error_reset(&second);
-    if (policies_guard_end(made, &second) != STATUS_OK)
-        log_line(LOG_WARNING, "%s", second.text);
-    *guard = NULL;
+        *guard = made;
+    else
+        policies_guard_free(made);
     return status;
 }
 
-static enum status restore(struct policies_guard *guard, struct policies_restored *restored, struct error *error)
+static enum status begin(struct policies_guard *guard, struct policies_switch *how, size_t *paused, struct error *error)
+{
+    struct retry retry;
+    enum status status;
+
+    retry_init(&retry, guard->spec.retry_ms, 5);
+    for (;;) {
+        int64_t pause_ms;
+
+        status = hold_on(guard, error);
+        if (status == STATUS_OK)
+            status = take(guard, how, paused, error);
+        if (status != STATUS_TRANSIENT || (pause_ms = retry_next(&retry)) < 0 ||
+            stop_wait(guard->spec.stop, pause_ms, STOP_DRAIN))
+            return status;
+        error_reset(error);
+    }
+}
+
+static enum status add(struct policies_guard *guard, const struct policies_switch *how, struct error *error)
+{
+    struct policies_switch *more = realloc(guard->held, (guard->count + 1) * sizeof *more), *own;
+    size_t paused = 0;
+    enum status status;
+
+    if (more == NULL)
+        return error_set(error, STATUS_SYSTEM, "out of memory");
+    guard->held = more;
+    own = &more[guard->count];
+    *own = *how;
+    status = begin(guard, own, &paused, error);
+    /* Held also where it has failed in the middle: it is the caller's to let go. */
+    guard->count++;
+    if (status == STATUS_OK && paused > 0)
+        log_line(LOG_NOTICE, "%zu polic%s of %s paused while it is loaded", paused, paused == 1 ? "y" : "ies",
+                 how->table->sql);
+    if (status == STATUS_OK)
+        status = policies_wait(guard->pg, how->ledger, how->table, guard->spec.stop, error);
+    return status;
+}
+
+enum status policies_guard_add(struct policies_guard *guard, const struct ledger *ledger, const struct table *table,
+                               struct error *error)
+{
+    const struct policies_switch how = {
+        .ledger = ledger, .table = table, .holder = ledger->job, .allow_drop = guard->spec.allow_drop};
+    struct error second;
+    enum status status;
+
+    pthread_mutex_lock(&guard->mutex);
+    status = add(guard, &how, error);
+    pthread_mutex_unlock(&guard->mutex);
+    if (status == STATUS_OK)
+        status = begin_watch(guard, error);
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    error_reset(&second);
+    if (policies_guard_release(guard, table, &second) != STATUS_OK)
+        log_line(LOG_WARNING, "%s", second.text);
+    return status;
+}
+
+/* Out of the list first: what is to be restored is not to be paused again on the way. */
+static bool take_out(struct policies_guard *guard, const struct table *table, struct policies_switch *how)
+{
+    for (size_t i = 0; i < guard->count; i++)
+        if (guard->held[i].table == table) {
+            *how = guard->held[i];
+            guard->held[i] = guard->held[--guard->count];
+            return true;
+        }
+    return false;
+}
+
+static enum status restore(struct policies_guard *guard, const struct policies_switch *how,
+                           struct policies_restored *restored, struct error *error)
 {
     struct retry retry;
     enum status status;
@@ -190,9 +316,9 @@ static enum status restore(struct policies_guard *guard, struct policies_restore
         int64_t pause_ms;
 
         error_reset(error);
-        status = pg_connect(guard->pg, error);
+        status = hold_on(guard, error);
         if (status == STATUS_OK)
-            status = policies_restore(guard->pg, &guard->how, false, restored, error);
+            status = policies_restore(guard->pg, how, false, restored, error);
         if (status != STATUS_TRANSIENT || (pause_ms = retry_next(&retry)) < 0)
             return status;
         if (stop_wait(guard->spec.stop, pause_ms, STOP_ABORT))
@@ -200,29 +326,52 @@ static enum status restore(struct policies_guard *guard, struct policies_restore
     }
 }
 
-enum status policies_guard_end(struct policies_guard *guard, struct error *error)
+static void tell(const struct policies_restored *restored, const struct table *table)
+{
+    if (restored->on > 0)
+        log_line(LOG_NOTICE, "%zu polic%s of %s restored", restored->on, restored->on == 1 ? "y" : "ies", table->sql);
+    if (restored->held > 0)
+        log_line(LOG_NOTICE, "%zu polic%s of %s stay%s paused: another run or a person still wants that",
+                 restored->held, restored->held == 1 ? "y" : "ies", table->sql, restored->held == 1 ? "s" : "");
+}
+
+enum status policies_guard_release(struct policies_guard *guard, const struct table *table, struct error *error)
 {
     struct policies_restored restored = {0};
+    struct policies_switch how;
     enum status status = STATUS_OK;
 
     if (guard == NULL)
         return STATUS_OK;
-    stop_request(guard->end, STOP_DRAIN);
-    if (guard->watching)
-        pthread_join(guard->thread, NULL);
-    if (guard->how.key != 0)
-        status = restore(guard, &restored, error);
+    pthread_mutex_lock(&guard->mutex);
+    if (take_out(guard, table, &how) && how.key != 0)
+        status = restore(guard, &how, &restored, error);
+    pthread_mutex_unlock(&guard->mutex);
+    (void)eventfd_write(guard->wake, 1);
     if (status != STATUS_OK)
         error_hint(error, "\npolicies of %s are still paused: hyperfill policies restore --target … --table %s.%s",
-                   guard->spec.table->sql, guard->spec.table->schema, guard->spec.table->name);
-    else if (restored.on > 0)
-        log_line(LOG_NOTICE, "%zu polic%s of %s restored", restored.on, restored.on == 1 ? "y" : "ies",
-                 guard->spec.table->sql);
-    if (status == STATUS_OK && restored.held > 0)
-        log_line(LOG_NOTICE, "%zu polic%s of %s stay%s paused: another run or a person still wants that", restored.held,
-                 restored.held == 1 ? "y" : "ies", guard->spec.table->sql, restored.held == 1 ? "s" : "");
-    guard_free(guard);
+                   table->sql, table->schema, table->name);
+    else
+        tell(&restored, table);
     return status;
+}
+
+void policies_guard_free(struct policies_guard *guard)
+{
+    if (guard == NULL)
+        return;
+    assert(guard->count == 0);
+    if (guard->watching) {
+        stop_request(guard->end, STOP_DRAIN);
+        pthread_join(guard->thread, NULL);
+    }
+    pg_free(guard->pg);
+    stop_free(guard->end);
+    if (guard->wake >= 0)
+        close(guard->wake);
+    pthread_mutex_destroy(&guard->mutex);
+    free(guard->held);
+    free(guard);
 }
 
 enum status policies_take_over(struct pg *pg, const struct ledger *ledger, const struct table *table, bool allow_drop,

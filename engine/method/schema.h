@@ -21,10 +21,11 @@ struct schema_request {
     const char *const *hypertables; /* "table=time_column[,interval]" */
     int hypertable_count;
     const char *ledger_schema;
-    const char *pg_bin; /* folder of pg_dump; NULL: PATH, then Debian's folders */
-    bool roles;         /* make the source's roles, without passwords and what only a superuser may give */
-    bool schema_only;   /* no rows, no sequence values */
-    bool dry_run;       /* print the statements to `output`, change nothing */
+    const char *pg_bin;  /* folder of pg_dump; NULL: PATH, then Debian's folders */
+    bool roles;          /* make the source's roles, without passwords and what only a superuser may give */
+    bool schema_only;    /* no rows, no sequence values */
+    bool sequences_only; /* schema_set_sequences: nothing is to be made */
+    bool dry_run;        /* print the statements to `output`, change nothing */
     FILE *output;
     struct stop *stop;
 };
@@ -46,8 +47,10 @@ MUST_CHECK enum status schema_clone(const struct schema_request *request, struct
                                     struct error *error);
 
 /*
- * Only the last step: each sequence of the target is moved to where the source's stands, unless it is beyond that.
- * Before writes are switched over it has to be done again.
+ * Only the last step: each sequence of the target, identity columns' too, is moved to where the source's stands, unless
+ * it is beyond that. What a column of the source takes its values from is found in the target by that column, else by
+ * its name; result->left_out counts those that are not there. Writers may be at work on both sides. Before writes are
+ * switched over it has to be done again.
  */
 MUST_CHECK enum status schema_set_sequences(const struct schema_request *request, struct schema_result *result,
                                             struct error *error);

@@ -130,8 +130,16 @@ MUST_CHECK enum status schema_set_columnstore(struct schema *schema, struct erro
 MUST_CHECK enum status schema_make_aggregates(struct schema *schema, struct error *error);
 MUST_CHECK enum status schema_make_policies(struct schema *schema, struct error *error);
 
-/* ---- schema_rows.c, schema_roles.c */
+/* ---- schema_rows.c, schema_sequences.c, schema_roles.c */
+
+/* A condition: what is neither the server's nor an extension's nor ours, by c of pg_class and n of pg_namespace. */
+#define SCHEMA_NOT_OURS                                                                                                \
+    " n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE '\\_timescaledb\\_%%'" \
+    " AND n.nspname NOT LIKE 'timescaledb\\_%%' AND n.nspname NOT LIKE 'hyperfill\\_bench\\_%%'"                       \
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass"            \
+    " AND d.objid = c.oid AND d.deptype = 'e')"
 
 MUST_CHECK enum status schema_copy_rows(struct schema *schema, struct error *error);
+/* Each sequence of the target to where the source's stands, unless it is beyond that. */
 MUST_CHECK enum status schema_move_sequences(struct schema *schema, struct error *error);
 MUST_CHECK enum status schema_make_roles(struct schema *schema, struct error *error);

@@ -1,4 +1,4 @@
-/* Relational rows, a table a transaction; and where sequences stand. */
+/* Relational rows, a table a transaction. */
 #include "engine/method/schema_private.h"
 
 #include <inttypes.h>
@@ -6,13 +6,6 @@
 #include <string.h>
 
 #include "engine/log.h"
-
-/* Schemas that are the server's, an extension's or ours; in place of the letter is the namespace's alias. */
-#define NOT_OURS                                                                                                       \
-    " n.nspname NOT LIKE 'pg\\_%%' AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE '\\_timescaledb\\_%%'" \
-    " AND n.nspname NOT LIKE 'timescaledb\\_%%' AND n.nspname NOT LIKE 'hyperfill\\_bench\\_%%'"                       \
-    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_class'::regclass"            \
-    " AND d.objid = c.oid AND d.deptype = 'e')"
 
 #define HASH "pg_catalog.count(*) || ' ' || coalesce(pg_catalog.sum(pg_catalog.hashtextextended(r::text, 0)), 0)"
 
@@ -42,7 +35,7 @@ static enum status find_tables(const struct schema *schema, PGresult **tables, s
         "pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns"
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-        " AND a.attgenerated = '' WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> %s AND" NOT_OURS,
+        " AND a.attgenerated = '' WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> %s AND" SCHEMA_NOT_OURS,
         ledger);
     for (size_t i = 0; i < schema->hypertable_count; i++) {
         sql_add(&query, "%s", i == 0 ? " AND NOT EXISTS (SELECT FROM (VALUES " : ", ");
@@ -181,66 +174,5 @@ enum status schema_copy_rows(struct schema *schema, struct error *error)
         }
     }
     PQclear(tables);
-    return status;
-}
-
-/* ---- Sequences */
-
-static enum status move_sequence(struct schema *schema, const char *name, bool ascends, struct error *error)
-{
-    struct sql query = {0}, move = {0}, move_name = {0};
-    char *literal = pg_literal(name), *there = NULL, *behind = NULL;
-    PGresult *result = NULL;
-    enum status status = pg_runf(schema->source.pg, &result, error, "SELECT last_value, is_called FROM %s", name);
-
-    sql_add(&query, "SELECT 1 WHERE pg_catalog.to_regclass(%s) IS NOT NULL", literal);
-    if (status == STATUS_OK)
-        status = pg_value(schema->target.pg, query.text, &there, error);
-    if (status == STATUS_OK && PQntuples(result) == 1) {
-        const char *value = PQgetvalue(result, 0, 0);
-        bool called = PQgetvalue(result, 0, 1)[0] == 't';
-        const char *less = ascends ? "<" : ">";
-
-        sql_reset(&query);
-        sql_add(&query, " FROM %s WHERE last_value %s '%s'::bigint%s", name, less, value,
-                called ? "" : " AND NOT is_called");
-        if (called)
-            sql_add(&query, " OR (last_value = '%s'::bigint AND NOT is_called)", value);
-        sql_add(&move, "SELECT pg_catalog.setval(%s, %s, %s)%s", literal, value, called ? "true" : "false", query.text);
-        sql_add(&move_name, "SELECT 1%s", query.text);
-        if (there != NULL)
-            status = pg_value(schema->target.pg, move_name.text, &behind, error);
-        sql_reset(&move_name);
-        sql_add(&move_name, "sequence %s", name);
-        if (status == STATUS_OK && (behind != NULL || (there == NULL && schema->request->dry_run))) {
-            status = schema_do(schema, NULL, move_name.text, move.text, NULL, false, error);
-            schema->result->sequences += status == STATUS_OK;
-        }
-    }
-    sql_reset(&query);
-    sql_reset(&move);
-    sql_reset(&move_name);
-    PQclear(result);
-    free(literal);
-    free(there);
-    free(behind);
-    return status;
-}
-
-enum status schema_move_sequences(struct schema *schema, struct error *error)
-{
-    char *ledger = pg_literal(schema->request->ledger_schema);
-    PGresult *result = NULL;
-    enum status status = pg_runf(
-        schema->source.pg, &result, error,
-        "SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), s.seqincrement > 0 FROM pg_catalog.pg_class c"
-        " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace JOIN pg_catalog.pg_sequence s ON s.seqrelid = c.oid"
-        " WHERE c.relkind = 'S' AND c.relpersistence <> 't' AND n.nspname <> %s AND" NOT_OURS " ORDER BY 1",
-        ledger);
-
-    for (int row = 0; status == STATUS_OK && row < PQntuples(result); row++)
-        status = move_sequence(schema, PQgetvalue(result, row, 0), PQgetvalue(result, row, 1)[0] == 't', error);
-    PQclear(result);
-    free(ledger);
     return status;
 }

@@ -87,6 +87,7 @@ struct looking {
     const struct table *source_table, *target_table;
     const struct bucket_columns *columns;
     int64_t until;
+    bool measured;
     char *text;
 };
 
@@ -160,7 +161,7 @@ static enum status look(const struct looking *looking, struct error *error)
     if (is_future(looking, source.now))
         snprintf(looking->text, UNTIL_CHECK_MAX,
                  "--until lies in the future: rows that come before it, and after they would be read, are missed");
-    else if (looking->target_table->time.type == TIME_TIMESTAMPTZ && source.now != INT64_MIN &&
+    else if (!looking->measured && looking->target_table->time.type == TIME_TIMESTAMPTZ && source.now != INT64_MIN &&
              looking->until > source.now - LATE_SECONDS * 1000000)
         snprintf(looking->text, UNTIL_CHECK_MAX,
                  "--until is less than %d s ago: rows before it that come late may be missed", LATE_SECONDS);
@@ -175,10 +176,10 @@ static enum status look(const struct looking *looking, struct error *error)
 }
 
 void until_check(struct pg *source, const struct table *source_table, struct pg *target,
-                 const struct table *target_table, const struct bucket_columns *columns, int64_t until,
+                 const struct table *target_table, const struct bucket_columns *columns, int64_t until, bool measured,
                  char text[UNTIL_CHECK_MAX])
 {
-    struct looking looking = {source, target, source_table, target_table, columns, until, text};
+    struct looking looking = {source, target, source_table, target_table, columns, until, measured, text};
     struct error error;
 
     text[0] = '\0';

@@ -282,6 +282,34 @@ def test_run_warns(hyperfill, servers):
     assert "not the same ones" in plan_warns(hyperfill, pair, at(910))
 
 
+def test_run_knows_what_was_measured(hyperfill, servers):
+    """A point less than a minute ago was looked at: no warning; of one that nobody has looked at there is."""
+    pair = Pair(servers)
+    pair.fill(pair.source, 300, 60)
+    pair.fill_both(60, 0)
+    late = "less than 60 s ago"
+    young = pair.source.value("SELECT to_timestamp(%s)::text", [pair.now - 1])
+    assert late in plan_warns(hyperfill, pair, young)
+    find(hyperfill, pair, "--window", "300s", "--bucket", "1s")
+    # However slow this machine is, as if the zone reached up to now.
+    pair.target.execute("UPDATE hyperfill.completion SET zone_hi = zone_hi + 3600 * 1000000::bigint")
+    ahead = pair.source.value("SELECT (now() - interval '3 s')::text")
+    assert plan_warns(hyperfill, pair, ahead) is None
+    result = hyperfill.run("run", *options_until(pair, ahead))
+    assert "completion-point" not in result.stderr, result
+    assert hyperfill.run("plan", *options_until(pair, ahead), "--ledger-schema", "other").stdout.count(late) == 1
+    pair.target.execute("UPDATE hyperfill.completion SET source = source || '2'")
+    assert late in plan_warns(hyperfill, pair, pair.source.value("SELECT (now() - interval '3 s')::text"))
+    hyperfill.run("clean", "--target", pair.target.conninfo, "--table", "m", "--yes")
+    assert pair.target.value("SELECT to_regnamespace('hyperfill')") is None
+    # Where no ledger may be made it is found all the same.
+    pair.target.execute("DO $$ BEGIN CREATE ROLE looker LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$; GRANT SELECT ON m TO looker")
+    arguments = pair.options("--json", "--window", "5m")
+    arguments[3] = psycopg2.extensions.make_dsn(arguments[3], user="looker")
+    assert json.loads(hyperfill.run("completion-point", *arguments).stdout)["result"] == "found"
+    assert pair.target.value("SELECT to_regnamespace('hyperfill')") is None
+
+
 def test_run_is_silent(hyperfill, servers):
     """Writers that have ended, and what cannot be known quickly."""
     pair = Pair(servers)

@@ -14,7 +14,8 @@ import pytest
 from harness import START, Database, create_cpu, fill_cpu, wait_until
 
 PAIRS = [("pg15", "ts17"), ("ts17", "ts18")]
-STEPS = ["check", "schema", "dual-writes", "completion-point", "run", "catch-up", "refresh", "verify", "switch-over", "clean"]
+STEPS = ["check", "schema", "dual-writes", "completion-point", "run", "catch-up", "refresh", "verify", "sequences",
+         "switch-over", "clean"]
 SKIPPED = ["schema", "refresh", "verify"]
 UNTIL = "2024-03-02 00:00:00+00"
 ROWS = 12_000
@@ -245,21 +246,26 @@ def test_the_whole_method(hyperfill, servers):
                    " INSERT INTO cpu SELECT now() - i * interval '1 min', 1 + i % 10, i FROM generate_series(15, 5000) i; ANALYZE")
     path = hyperfill.folder / "app.ini"
     path.write_text(f"[migration]\nsource = {source.conninfo}\ntarget = {target.conninfo}\njobs = 2\nwindow = 12 min\nwatch = 1\n"
-                    "late = 1 day\n[table cpu]\ntime_column = time\n")
+                    "late = 1 day\n[table cpu]\nhypertable = time,1 day\n")
     first = migrate(hyperfill, path, "--yes", check=None)
     if "not built yet" in first.stderr or "unknown key window" in first.stderr:
         pytest.skip("there is a step that is not built yet")
     assert first.status == 0, first
     assert target.value("SELECT count(*) FROM devices") == 10
-    assert target.rows("SELECT hypertable_name FROM timescaledb_information.hypertables") == [("cpu",)]
+    assert target.rows("SELECT hypertable_name, time_interval::text FROM timescaledb_information.hypertables"
+                       " JOIN timescaledb_information.dimensions USING (hypertable_name)") == [("cpu", "1 day")]
     # Both are written to since eight minutes.
     source.execute("INSERT INTO cpu SELECT now() - i * interval '1 s', 1 + i % 10, i FROM generate_series(5, 800) i")
     rows = io.BytesIO()
     source.copy_out("COPY (SELECT * FROM cpu WHERE time > now() - interval '8 min') TO STDOUT", rows)
     rows.seek(0)
     target.copy_in("COPY cpu FROM STDIN", rows)
+    # The source's sequence goes on meanwhile.
+    source.execute("INSERT INTO devices (name) SELECT 'new' FROM generate_series(1, 25)")
     second = migrate(hyperfill, path, "--continue")
-    assert "Your turn: Switch over" in second.stdout
+    assert "moved 1 sequence to" in second.stdout
+    assert "Your turn: Switch over" in second.stdout and "hyperfill schema --sequences" in second.stdout
+    assert target.value("SELECT nextval('devices_id_seq')") == 36
     assert_equal(source, target)
     assert set(states(hyperfill, path).values()) == {"done", "waiting", "open"}
     # What comes after the load is found by doing the step once more.
@@ -268,7 +274,7 @@ def test_the_whole_method(hyperfill, servers):
                    [until])
     target.execute("UPDATE hyperfill.migration SET state = 'failed' WHERE step = 'catch-up'")
     caught = migrate(hyperfill, path)
-    assert "step 6 of 10, catch-up" in caught.stderr
+    assert "step 6 of 11, catch-up" in caught.stderr
     assert_equal(source, target)
     assert "The migration app is done" in migrate(hyperfill, path, "--continue").stdout
 
@@ -504,3 +510,77 @@ def test_passwords_stay_hidden(hyperfill, sides):
     refused = migrate(hyperfill, path, check=5)
     assert "there is a password in a file that others may read" in refused.stderr
     assert "geheim" not in refused.stderr + refused.stdout
+
+
+# ---- What is left in the end
+
+
+def ledger_tables(target):
+    return {row[0] for row in target.rows("SELECT relname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
+                                          " WHERE nspname = 'hyperfill' AND relkind = 'r'")}
+
+
+def clean(hyperfill, target, *more, table="cpu", check=0):
+    return hyperfill.run("clean", "--target", target.conninfo, "--table", table, *more, check=check).stdout
+
+
+def test_clean_leaves_nothing(hyperfill, servers):
+    """Two tables, all steps: with the last job what the steps have noted goes, and the migration's record at last."""
+    source, target = servers["pg15"].create_database(), servers["ts17"].create_database()
+    for name in ("cpu", "other"):
+        source.execute(f"CREATE TABLE {name} (time timestamptz NOT NULL, v int); CREATE INDEX ON {name} (time);"
+                       f" INSERT INTO {name} SELECT '2024-03-01 00:00+00'::timestamptz + i * interval '1 min', i FROM generate_series(1, 100) i")
+    source.execute("CREATE TABLE plain (a int); INSERT INTO plain VALUES (1)")
+    path = hyperfill.folder / "app.ini"
+    path.write_text(f"[migration]\nsource = {source.conninfo}\ntarget = {target.conninfo}\njobs = 2\nuntil = {UNTIL}\n"
+                    "[table cpu]\nhypertable = time\n[table other]\nhypertable = time\n[steps]\ndual-writes = skip\n")
+    migrate(hyperfill, path, "--yes")
+    assert {"schema_step", "migration", "job"} <= ledger_tables(target)
+    # On its way, by hand, of one table: the others need theirs, and the migration goes on.
+    target.execute("CREATE TABLE hyperfill.keep ()")
+    kept = clean(hyperfill, target, table="other")
+    assert "forgot 1 job" in kept and "kept the record of what is not finished: migration app." in kept
+    assert {"schema_step", "migration", "job"} <= ledger_tables(target)
+    last = migrate(hyperfill, path, "--continue")
+    assert "The migration app is done" in last.stdout
+    assert ledger_tables(target) == {"migration", "keep"}
+    assert status(hyperfill, path)["done"]
+    target.execute("DROP TABLE hyperfill.keep")
+    assert "forgot 1 migration that was done" in clean(hyperfill, target)
+    assert target.value("SELECT to_regnamespace('hyperfill')") is None
+    assert "nothing to forget" in clean(hyperfill, target)
+
+
+def test_clean_forgets_interrupted_comparisons(hyperfill, sides):
+    source, target = sides
+    arguments = ["--source", source.conninfo, "--target", target.conninfo, "--table", "cpu", "--until", UNTIL]
+    hyperfill.run("run", *arguments, "--overlap", "replace", "--yes")
+    # As a verify that was killed has left it, of this table and of another one.
+    target.execute("CREATE TABLE hyperfill.verify (id text PRIMARY KEY, table_name text NOT NULL, what text NOT NULL,"
+                   " begun timestamptz NOT NULL DEFAULT now()); CREATE TABLE hyperfill.verified (id text NOT NULL, lo bigint NOT NULL,"
+                   " hi bigint NOT NULL, rows bigint NOT NULL, found timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (id, lo));"
+                   """ INSERT INTO hyperfill.verify VALUES ('a', '"public"."cpu"', ''), ('b', '"public"."b"', '');"""
+                   " INSERT INTO hyperfill.verified VALUES ('a', 1, 2, 3), ('b', 1, 2, 3); CREATE TABLE b (time timestamptz NOT NULL)")
+    assert "forgot 1 comparison of" in clean(hyperfill, target)
+    assert target.rows("SELECT id FROM hyperfill.verify UNION SELECT id FROM hyperfill.verified") == [("b",)]
+    assert ledger_tables(target) == {"verify", "verified"}
+    assert "forgot 1 comparison of" in clean(hyperfill, target, table="b")
+    assert target.value("SELECT to_regnamespace('hyperfill')") is None
+
+
+def test_clean_leaves_what_is_needed(hyperfill, sides):
+    """Jobs that are not finished keep all; tables of another role are left alone."""
+    source, target = sides
+    arguments = ["--source", source.conninfo, "--target", target.conninfo, "--table", "cpu", "--until", UNTIL]
+    target.execute("ALTER TABLE cpu ADD CHECK (usage_idle < 0) NOT VALID")
+    hyperfill.run("run", *arguments, "--overlap", "replace", "--yes", check=3)
+    target.execute("CREATE TABLE hyperfill.schema_step (a int); INSERT INTO hyperfill.schema_step VALUES (1)")
+    clean(hyperfill, target, check=2)
+    assert {"job", "schema_step"} <= ledger_tables(target)
+    owner = with_role(target, "stranger")
+    target.execute("GRANT ALL ON SCHEMA hyperfill TO stranger; GRANT ALL ON ALL TABLES IN SCHEMA hyperfill TO stranger; REVOKE ALL ON hyperfill.schema_step FROM stranger;"
+                   " CREATE TABLE hyperfill.verify (id text, table_name text); CREATE TABLE hyperfill.verified (id text)")
+    assert "forgot 1 job" in clean(hyperfill, owner, "--yes")
+    assert {"schema_step", "verify", "job"} <= ledger_tables(target)
+    clean(hyperfill, target)
+    assert target.value("SELECT to_regnamespace('hyperfill')") is None

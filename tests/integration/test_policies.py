@@ -237,9 +237,15 @@ def test_by_hand_it_stays_over_runs(hyperfill, source, target):
 def test_clean_keeps_what_is_paused(hyperfill, source, target):
     hyperfill.run("run", *arguments(source, target))
     policies(hyperfill, target, "pause")
-    hyperfill.run("clean", "--target", target.conninfo, "--table", "cpu")
+    cleaned = hyperfill.run("clean", "--target", target.conninfo, "--table", "cpu").stdout
+    assert "forgot 1 job" in cleaned and "4 policies of" in cleaned and "are still paused" in cleaned
+    assert jobs(target) == ALL_OFF and paused(target) == 4
+    # Once more says so, too; and forgets the rest when they are on again.
+    assert "are still paused" in hyperfill.run("clean", "--target", target.conninfo, "--table", "cpu").stdout
     policies(hyperfill, target, "restore")
     assert jobs(target) == ALL_ON
+    hyperfill.run("clean", "--target", target.conninfo, "--table", "cpu")
+    assert target.value("SELECT to_regnamespace('hyperfill')") is None
 
 
 def test_leave(hyperfill, source, target):

@@ -215,8 +215,18 @@ def test_rejects_of_each_in_a_file_of_its_own(some, hyperfill, tmp_path):
     some.check(["cpu", "other.mem"])
     # A table's rejects are replayed as those of a job of its own.
     some.target.execute("ALTER TABLE small DROP CONSTRAINT odd")
+    before = {table["table"]: table for table in status_of(hyperfill)["tables"]}
     hyperfill.run("replay", *some.options(tables=["small"]), check=0)
     some.check(["small"])
+    # The shared file knows at once, of this table alone; and no other file was made.
+    after = {table["table"]: table for table in status_of(hyperfill)["tables"]}
+    small = '"public"."small"'
+    changed = {key: value for key, value in after[small].items() if value != before[small][key]}
+    assert {**after, small: 0} == {**before, small: 0} and changed == {"rejects_open": 0, "rejects_replayed": 2}, changed
+    assert not (tmp_path / "hyperfill-small.checkpoint").exists()
+    # Named, too; and one of other tables is left alone.
+    hyperfill.run("replay", *some.options(tables=["small"]), "--checkpoint", "hyperfill-tables.checkpoint", check=0)
+    assert {table["table"]: table for table in status_of(hyperfill)["tables"]} == after
     again = hyperfill.run("run", *some.options("--on-bad-row", "reject"), check=8)
     assert "1 of 5 tables have rejected rows" in again.stderr, again
 
@@ -387,6 +397,65 @@ def test_two_hundred_tables(servers, hyperfill):
     total = " UNION ALL ".join(f"SELECT count(*) AS c, sum(n) AS s FROM m{number}" for number in range(1, 201))
     assert target.rows(f"SELECT sum(c)::int, sum(s)::int FROM ({total}) x") == [(2000, 9000)]
     assert status_of(hyperfill)["complete"] == 200
+
+
+def test_few_connections_for_many_tables(servers, hyperfill):
+    """Both sides on a server that has not half as many connections as there are tables; late rows are looked for as well."""
+    server = servers.another("ts18", max_connections=20)
+    source, target = server.create_database(), server.create_database()
+    make = "DO $$ BEGIN FOR i IN 1..60 LOOP EXECUTE format('CREATE TABLE m%s (n int NOT NULL, v int)', i); {} END LOOP; END $$"
+    source.execute(make.format("EXECUTE format('INSERT INTO m%s SELECT n, n FROM generate_series(0, 19) n; CREATE INDEX ON m%s (n)', i, i);"))
+    target.execute(make.format("PERFORM create_hypertable(format('m%s', i)::regclass, 'n', chunk_time_interval => 10);"))
+    arguments = ["--source", source.conninfo, "--target", target.conninfo, "--until", "20", "--late", "5", "--progress", "none",
+                 "--jobs", "3", "--readers", "2", "--memory", "64MB", "--time-column", "n",
+                 *[option for number in range(1, 61) for option in ("--table", f"m{number}")]]
+    run = hyperfill.start("run", *arguments)
+    most = {source: 0, target: 0}
+    while run.running:
+        for side in most:
+            most[side] = max(most[side], connections(side))
+    run.wait(check=0)
+    # Jobs, what they compare for --late, and one that looks; readers likewise.
+    assert most[target] <= 3 + 3 and most[source] <= 3 + 3, most
+    total = " UNION ALL ".join(f"SELECT count(*) AS c, sum(n) AS s FROM m{number}" for number in range(1, 61))
+    assert target.rows(f"SELECT sum(c)::int, sum(s)::int FROM ({total}) x") == [(1200, 11400)]
+
+
+def test_one_guard_for_the_policies_of_all(servers, community, hyperfill):
+    """Policies of each table are paused and restored, over one connection, which is made again when it is lost."""
+    source = servers["pg15"].create_database()
+    make = "DO $$ BEGIN FOR i IN 1..30 LOOP EXECUTE format('CREATE TABLE m%s (n timestamptz NOT NULL, v int)', i); {} END LOOP; END $$"
+    source.execute(make.format("EXECUTE format('INSERT INTO m%s SELECT ''2024-03-01Z''::timestamptz + n * interval ''1 h'', n FROM"
+                               " generate_series(0, 9) n; CREATE INDEX ON m%s (n)', i, i);"))
+    community.execute(make.format("PERFORM create_hypertable(format('m%s', i)::regclass, 'n');"
+                                  " PERFORM add_retention_policy(format('m%s', i)::regclass, interval '100 years', initial_start => 'infinity');"))
+    on = "SELECT count(*) FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention' AND scheduled"
+    holder = community.connect()
+    holder.cursor().execute("LOCK TABLE m7 IN SHARE MODE")
+    run = hyperfill.start("run", "--source", source.conninfo, "--target", community.conninfo, "--until", "2024-04-01Z", "--jobs", "2",
+                          *[option for number in range(1, 31) for option in ("--table", f"m{number}")])
+    harness.wait_until(lambda: not run.running or
+                       (run.stderr.count("paused while it is loaded") == 30 and connections(community) <= 2 + 1 + 1), what="the guard")
+    assert run.running and community.value(on) == 0, run.result()
+    # Jobs, the guard, whoever holds the table.
+    assert connections(community) <= 2 + 1 + 1
+    guard = ("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 1212566608"
+             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+    before = community.value(guard)
+    # As if two of them had been restored while the connection was lost.
+    community.execute("BEGIN; CREATE TEMP TABLE two AS SELECT job_id FROM hyperfill.policy ORDER BY 1 LIMIT 2; DELETE FROM"
+                      " hyperfill.policy_hold WHERE job_id IN (TABLE two); DELETE FROM hyperfill.policy WHERE job_id IN (TABLE two); COMMIT")
+    community.rows("SELECT alter_job(job_id, scheduled => true) FROM two")
+    assert community.value(on) == 2
+    community.rows("SELECT pg_terminate_backend(%s)", [before])
+    harness.wait_until(lambda: run.stderr.count("paused again") == 2, what="the guard to come back")
+    assert community.value(on) == 0 and community.value(guard) not in (None, before)
+    holder.rollback()
+    holder.close()
+    run.wait(check=0)
+    assert community.value(on) == 30
+    assert community.value("SELECT count(*) FROM hyperfill.policy") == 0
+    assert community.value("SELECT sum(v)::int FROM m7") == 45
 
 
 def test_five_thousand_chunks(servers, hyperfill):

@@ -120,6 +120,29 @@ static void test_call(void **state)
     call_free(&call);
 }
 
+/* What a table becomes a hypertable by is its time, unless another one is named. */
+static void test_time_column(void **state)
+{
+    struct migrate_call call = {0};
+
+    (void)state;
+    assert_made(HEAD "hypertable = public.b=at,1 day\n[table a]\nhypertable = time, 1 day\n[table b]\n[table c]\n"
+                     "hypertable = time,7 days\ntime_column = other\n[table d]\nsource_table = \"o=d\"\n"
+                     "hypertable = \"o=d\"=\"a,\"\"b\",1 day\n[table e]\n[table f]\nhypertable = t\n");
+    assert_string_equal(migrate_job_value(&job, "time-column", 0), "time");
+    assert_string_equal(migrate_job_value(&job, "time-column", 1), "at");
+    assert_string_equal(migrate_job_value(&job, "time-column", 2), "other");
+    assert_string_equal(migrate_job_value(&job, "time-column", 3), "a,\"b");
+    assert_null(migrate_job_value(&job, "time-column", 4));
+    assert_string_equal(migrate_job_value(&job, "time-column", 5), "t");
+    assert_int_equal(migrate_call_make(&call, &job, COMMAND_VERIFY, 0, &error), STATUS_OK);
+    assert_string_equal(call.options.time_column, "time");
+    call_free(&call);
+    /* For all tables is more than what follows from one. */
+    assert_made(HEAD "time_column = all\n[table a]\nhypertable = time\n");
+    assert_string_equal(migrate_job_value(&job, "time-column", 0), "all");
+}
+
 static void test_command_line(void **state)
 {
     struct migrate_call call = {0};
@@ -243,9 +266,9 @@ static int end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values),      cmocka_unit_test(test_call),      cmocka_unit_test(test_command_line),
-        cmocka_unit_test(test_environment), cmocka_unit_test(test_refused),   cmocka_unit_test(test_long_lines),
-        cmocka_unit_test(test_missing),     cmocka_unit_test(test_passwords),
+        cmocka_unit_test(test_values),       cmocka_unit_test(test_call),        cmocka_unit_test(test_time_column),
+        cmocka_unit_test(test_command_line), cmocka_unit_test(test_environment), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long_lines),   cmocka_unit_test(test_missing),     cmocka_unit_test(test_passwords),
     };
 
     return cmocka_run_group_tests(tests, begin, end);

@@ -391,6 +391,9 @@ static void test_schema(void **state)
     assert_string_equal(options.hypertables.items[1], "b=t,1 day");
     assert_true(options.roles && options.dry_run && options.schema_only);
     assert_string_equal(options.pg_bin, "/x");
+    assert_false(options.sequences);
+    assert_fine("schema", "--source=s", "--target=d", "--sequences");
+    assert_true(options.sequences);
 }
 
 static void test_help_and_version(void **state)
