@@ -8,7 +8,7 @@ import pytest
 
 import test_completion_point
 import test_schema
-from harness import Database, Disturbed
+from harness import Database, Disturbed, wait_until
 
 PAIRS = ("pg15 ts18", "ts17 ts18")
 
@@ -107,6 +107,14 @@ def step(request, servers, hyperfill, chance, proxy):
 # ---- Schema
 
 
+def empty_database(server, like):
+    """Without the extension."""
+    database = Database(server, f"{like.name}_empty")
+    server._administrate("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", database.name)
+    server.databases.append(database)
+    return database
+
+
 class Schema(Step):
     """From nothing, not even the extension, to all objects of test_schema."""
 
@@ -116,8 +124,7 @@ class Schema(Step):
         Disturbed.__init__(self, hyperfill, chance, proxy(target_server))
         self.source = self.pair.source
         self.source_dump = test_schema.dump(self.pair.folder, self.source)
-        self.target = Database(target_server, f"{self.pair.target.name}_empty")
-        target_server.databases.append(self.target)
+        self.target = empty_database(target_server, self.pair.target)
 
     def prepare(self):
         self.target.close()
@@ -146,6 +153,38 @@ class Schema(Step):
 
 def test_schema_disturbed(step):
     step(Schema).disturb(7)
+
+
+def test_extension_is_made_by_one_that_was_killed(hyperfill, servers):
+    """Its server process is still at that: the next run waits for it."""
+    source, target = servers["ts17"].create_database(), empty_database(servers["ts18"], servers["ts18"].create_database())
+    clone = ["schema", "--source", source.conninfo, "--target", target.conninfo, "--pg-bin", test_schema.pg_bin("ts17", "ts18")]
+    # The first schema that the extension makes is ours, until we give it up.
+    holder = target.connect()
+    holder.cursor().execute("CREATE SCHEMA _timescaledb_catalog")
+    first = hyperfill.start(*clone)
+    wait_until(lambda: target.waits_for_locks() == 1 or not first.running, what="CREATE EXTENSION")
+    first.kill()
+    second = hyperfill.start(*clone)
+    wait_until(lambda: target.waits_for_locks() == 2 or not second.running, what="the second one to wait")
+    holder.rollback()
+    holder.close()
+    second.wait(check=0)
+    assert target.value("SELECT count(*) FROM pg_extension WHERE extname = 'timescaledb'") == 1
+
+
+def test_source_lost_while_its_schema_is_dumped(hyperfill, servers):
+    """The words are pg_dump's, but it is the connection that was lost: to be run again."""
+    source, target = servers["ts17"].create_database(), servers["ts18"].create_database()
+    source.execute("CREATE TABLE held (x int)")
+    holder = source.connect()
+    holder.cursor().execute("LOCK TABLE held")
+    process = hyperfill.start("schema", "--source", source.conninfo, "--target", target.conninfo, "--pg-bin", test_schema.pg_bin("ts17", "ts18"))
+    wait_until(lambda: source.waits_for_locks() == 1 or not process.running, what="pg_dump")
+    source.rows("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name IN ('hyperfill', 'pg_dump')")
+    result = process.wait(check=5)
+    assert "run this again when it is back" in result.stderr, result
+    holder.close()
 
 
 # ---- Completion point

@@ -114,12 +114,12 @@ class Disturbed:
         return process
 
     def _backends(self):
-        """Ends some or all connections that the program, and what it has started, has to one side."""
+        """Ends some or all connections that the program has to one side."""
         database = self.chance.choice([side for side in (self.target, self.target, self.source) if side is not None])
         share = self.chance.choice([0.5, 1])
         database.rows(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND random() < %s"
-            " AND application_name IN ('hyperfill', 'pg_dump') AND pid <> pg_backend_pid()", [share]
+            " AND application_name = 'hyperfill'", [share]
         )
 
     def _end_backends(self):
