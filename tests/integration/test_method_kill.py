@@ -2,8 +2,10 @@
 
 import io
 import json
-import re
+import subprocess
+import threading
 
+import psycopg2
 import pytest
 
 import test_completion_point
@@ -361,3 +363,356 @@ class Repair(Verify):
 
 def test_repair_disturbed(step):
     step(Repair).disturb(7)
+
+
+# ---- Policies, refresh
+
+
+def switched(database):
+    """Which jobs are on, and which of them the ledger has paused."""
+    jobs = database.rows("SELECT job_id, scheduled FROM timescaledb_information.jobs WHERE job_id >= 1000 ORDER BY 1")
+    if database.value("SELECT to_regclass('hyperfill.policy')") is None:
+        return jobs, [], []
+    return jobs, *(
+        [number for (number,) in database.rows(f"SELECT job_id FROM hyperfill.{table} ORDER BY 1")] for table in ("policy", "policy_hold")
+    )
+
+
+class OfCommunity(Step):
+    """The target is a hypertable with policies of all kinds, one of which was off before, and continuous aggregates."""
+
+    def __init__(self, hyperfill, chance, proxy, source_server, community):
+        self.source, self.target = source_server.create_database(), community
+        Disturbed.__init__(self, hyperfill, chance, proxy(community.server))
+        make_tables(self.source, self.tables, False, rows=True)
+        make_tables(community, self.tables, True)
+        community.execute("ALTER TABLE cpu SET (timescaledb.compress, timescaledb.compress_segmentby = 'device')")
+        self.make_aggregates()
+        community.execute(
+            "SELECT add_retention_policy('cpu', interval '100 years', initial_start => 'infinity');"
+            " SELECT alter_job(add_compression_policy('cpu', interval '90 years', initial_start => 'infinity'), scheduled => false);"
+            " SELECT add_continuous_aggregate_policy('hours', NULL, interval '1 hour', interval '1 day', initial_start => 'infinity');"
+            " SELECT add_continuous_aggregate_policy('days', NULL, interval '1 day', interval '1 day', initial_start => 'infinity')"
+        )
+        self.switched = switched(community)
+        self.on = [number for number, on in self.switched[0] if on]
+        assert len(self.switched[0]) == 4 and len(self.on) == 3 and self.switched[1:] == ([], [])
+        self.pictured = None
+
+    def make_aggregates(self):
+        for name, bucket, value, table in (("hours", "time_bucket('1 hour', time)", "count(*)", "cpu"), ("days", "time_bucket('1 day', bucket)", "sum(n)", "hours")):
+            self.target.execute(f"CREATE MATERIALIZED VIEW {name} WITH (timescaledb.continuous, timescaledb.materialized_only = true) AS"
+                                f" SELECT {bucket} AS bucket, {value} AS n FROM {table} GROUP BY 1 WITH NO DATA")
+
+    def restore(self):
+        self.hyperfill.run("policies", "restore", "--target", self.target.conninfo, "--table", "cpu")
+
+    def load(self):
+        self.hyperfill.run("run", *self.sides(self.target.conninfo), *self.bounds(), "--progress", "none")
+
+
+@pytest.fixture
+def community_step(servers, community, hyperfill, chance, proxy):
+    return lambda kind: kind(hyperfill, chance, proxy, servers["pg15"], community)
+
+
+class Pause(OfCommunity):
+    def prepare(self):
+        self.restore()
+
+    def command(self, target):
+        return ["policies", "pause", "--target", target, "--table", "cpu"]
+
+    def check(self):
+        assert switched(self.target) == ([(number, False) for number, _ in self.switched[0]], self.on, self.on)
+
+    def state(self):
+        return self.target.rows("SELECT p.*, h.* FROM hyperfill.policy p JOIN hyperfill.policy_hold h USING (job_id) ORDER BY 1")
+
+
+def test_pause_disturbed(community_step):
+    step = community_step(Pause)
+    step.disturb(6)
+    # What was off before stays so.
+    step.restore()
+    assert switched(step.target) == step.switched
+
+
+class Restore(OfCommunity):
+    def prepare(self):
+        self.hyperfill.run("policies", "pause", "--target", self.target.conninfo, "--table", "cpu")
+        if self.chance.random() < 0.5:
+            # As a run leaves them that was killed.
+            self.target.execute("UPDATE hyperfill.policy_hold SET key = 77, holder = 'killed'")
+
+    def command(self, target):
+        return ["policies", "restore", "--target", target, "--table", "cpu"]
+
+    def check(self):
+        assert switched(self.target) == self.switched
+
+    def state(self):
+        return switched(self.target)
+
+    def idle(self, result):
+        assert result.stdout.startswith("0 policies"), result
+
+
+def test_restore_disturbed(community_step):
+    community_step(Restore).disturb(6)
+
+
+class RunPausing(OfCommunity):
+    """A run that pauses policies: however often it is killed, they are as they were in the end."""
+
+    def prepare(self):
+        self.target.execute("DROP SCHEMA IF EXISTS hyperfill CASCADE; TRUNCATE cpu")
+        copy_rows(self.source, self.target, "cpu", f"NOT {self.before('cpu')}")
+
+    def command(self, target):
+        return ["run", *self.sides(target), *self.bounds(), "--overlap", "replace", "--yes", "--jobs", "2", "--progress", "none"]
+
+    def check(self):
+        assert self.target.fingerprint("cpu") == self.source.fingerprint("cpu")
+        assert switched(self.target) == self.switched
+
+
+def test_run_that_pauses_disturbed(community_step):
+    community_step(RunPausing).disturb(6)
+
+
+class Refresh(OfCommunity):
+    """Two aggregates, one over the other, each as its definition says of the rows."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.load()
+        self.raw = [self.target.rows(f"SELECT time_bucket('{width}', time), count(*) FROM cpu GROUP BY 1 ORDER BY 1") for width in ("1 hour", "1 day")]
+
+    def begin(self):
+        self.prepare()
+
+    def prepare(self):
+        self.target.execute("SET client_min_messages = error; DROP MATERIALIZED VIEW days; DROP MATERIALIZED VIEW hours")
+        self.make_aggregates()
+
+    def command(self, target):
+        return ["refresh", "--target", target, "--table", "cpu"]
+
+    def check(self):
+        assert [self.target.rows(f"SELECT bucket, n::bigint FROM {name} ORDER BY 1") for name in ("hours", "days")] == self.raw
+
+    def state(self):
+        return self.target.rows("SELECT * FROM hyperfill.refresh ORDER BY aggregate, lo, hi")
+
+    def idle(self, result):
+        assert "nothing to refresh" in result.stdout, result
+
+
+def test_refresh_disturbed(community_step):
+    community_step(Refresh).disturb(7)
+
+
+# ---- Retention
+
+
+class Retention:
+    """The server's own job, as often as it can: whatever is on is run, and shows as running before it looks whether it is on."""
+
+    def __init__(self, database):
+        self.database = Database(database.server, database.name)
+        self.fired, self.error = 0, None
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self.ended.set()
+        self.thread.join()
+        self.database.close()
+        if self.error is not None and exception[0] is None:
+            raise self.error
+
+    def _run(self):
+        jobs = self.database.rows("SELECT job_id, application_name FROM timescaledb_information.jobs WHERE proc_name = 'policy_retention'")
+        try:
+            while not self.ended.is_set():
+                for number, name in jobs:
+                    self.database.rows("SELECT set_config('application_name', %s, false)", [name])
+                    self.fired += self._fire(number)
+        except Exception as error:
+            self.error = error
+
+    def _fire(self, number):
+        try:
+            self.database.execute(
+                f"DO $$ BEGIN IF (SELECT scheduled FROM timescaledb_information.jobs WHERE job_id = {number}) THEN CALL run_job({number});"
+                " ELSE PERFORM set_config('hyperfill.fired', 'no', false); END IF; END $$"
+            )
+            return self.database.value("SELECT set_config('hyperfill.fired', 'yes', false) = 'yes'")
+        except psycopg2.errors.OperationalError as error:
+            # It waits for a lock as any other, and does not get it at times.
+            print(f"retention: {error}")
+            return 0
+
+
+def test_retention_fires_all_the_while(servers, community, hyperfill, chance):
+    """Its own job would drop all that is loaded, and is run whenever it is on: before, during and after a run that is killed again and again."""
+    source = servers["pg15"].create_database()
+    make_tables(source, ["cpu"], False, rows=True)
+    make_tables(community, ["cpu"], True)
+    community.rows("SELECT add_retention_policy('cpu', interval '30 days', initial_start => 'infinity')")
+    community.execute("INSERT INTO cpu (time) VALUES ('2023-03-01+00')")
+    until = TABLES["cpu"][3]
+    command = ["run", "--source", source.conninfo, "--target", community.conninfo, "--table", "cpu", "--until", until,
+               "--jobs", "1", "--range-interval", "6h", "--progress", "none"]
+    with Retention(community) as retention:
+        wait_until(lambda: community.value("SELECT count(*) FROM cpu") == 0, what="the retention policy")
+        loaded = 0
+        for _ in range(6):
+            process = hyperfill.start(*command)
+            if chance.random() < 0.6:
+                aim = loaded + chance.uniform(0, 800)
+                wait_until(lambda: community.value("SELECT count(*) FROM cpu") > aim or not process.running, what="rows")  # noqa: B023
+            else:
+                try:
+                    process.popen.wait(chance.uniform(0, 0.5))
+                except subprocess.TimeoutExpired:
+                    pass
+            process.kill()
+            now = community.value("SELECT count(*) FROM cpu")
+            assert now >= loaded
+            loaded = now
+            if chance.random() < 0.3:
+                policies = hyperfill.run("policies", "restore", "--target", community.conninfo, "--table", "cpu")
+                print(policies.stdout + policies.stderr)
+        hyperfill.run(*command)
+        assert community.fingerprint("cpu") == source.fingerprint("cpu", where=f"time < '{until}'")
+        # Once more by hand, as its jobs are: nothing that is on may take it.
+        fired = retention.fired
+        hyperfill.run(*command)
+        assert community.fingerprint("cpu") == source.fingerprint("cpu", where=f"time < '{until}'")
+        print(f"{loaded} rows after the kills, retention ran {fired} times")
+        # It would have.
+        hyperfill.run("policies", "restore", "--target", community.conninfo, "--table", "cpu", "--allow-drop")
+        wait_until(lambda: community.value("SELECT count(*) FROM cpu") == 0, what="the retention policy")
+
+
+# ---- Migrate
+
+
+class Migrate(Step):
+    """From an empty target up to where dual writes are to begin."""
+
+    tables = ("cpu", "other")
+    continues = ()
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.source.execute(
+            "CREATE TABLE device (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text);"
+            " INSERT INTO device (name) SELECT 'd' || i FROM generate_series(1, 10) i"
+        )
+        for table in self.tables:
+            self.source.execute(f"CREATE TABLE {table} (time timestamptz NOT NULL, device int REFERENCES device, v float8); CREATE INDEX ON {table} (time)")
+            if self.source.server.has_timescaledb:
+                self.source.rows("SELECT create_hypertable(%s, 'time', create_default_indexes => false)", [table])
+            # The last of them are written while the target is written to as well.
+            self.source.execute(f"INSERT INTO {table} SELECT now() - i * interval '10 s', 1 + i % 10, i FROM generate_series(1, 4000) i")
+        self.dress()
+        self.source.execute("ANALYZE")
+        self.file = self.hyperfill.folder / "app.ini"
+
+    def dress(self):
+        """Gives the source what else it is to have."""
+
+    def prepare(self):
+        self.target.close()
+        self.target.server._administrate("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.target.name)
+        self.target.server._administrate(f"CREATE DATABASE {{}} TEMPLATE {self.target.server._template()}", self.target.name)
+
+    def command(self, target):
+        self.file.write_text(
+            f"[migration]\nname = app\nsource = {self.source.conninfo}\ntarget = {target}\njobs = 2\nwindow = 60 min\nwatch = 1\nlate = 1 day\n"
+            + "".join(f"[table {table}]\ntime_column = time\n" for table in self.tables) + "[steps]\nswitch-over = skip\n"
+        )  # fmt: skip
+        # A yes to the plan would be one to the dual writes as well, once it is begun.
+        begun = self.target.value("SELECT to_regclass('hyperfill.migration')") and self.target.value("SELECT count(*) FROM hyperfill.migration")
+        return ["migrate", "--file", self.file, *(self.continues if begun else ["--yes"])]
+
+    def way(self):
+        steps = json.loads(self.hyperfill.run("migrate", "status", "--file", self.file, "--json").stdout)["steps"]
+        return {step["step"]: step["state"] for step in steps}
+
+    def check(self):
+        assert self.way()["dual-writes"] == "waiting" and self.way()["schema"] == "done"
+        assert self.target.rows("SELECT * FROM device ORDER BY 1") == self.source.rows("SELECT * FROM device ORDER BY 1")
+        assert self.target.rows("SELECT last_value, is_called FROM device_id_seq") == [(10, True)]
+        assert sorted(name for (name,) in self.target.rows("SELECT hypertable_name FROM timescaledb_information.hypertables")) == sorted(self.tables)
+        assert all(self.target.value(f"SELECT count(*) FROM {table}") == 0 for table in self.tables)
+
+
+class MigrateToTheEnd(Migrate):
+    """From there, when both sides have been written to for a while, to the end."""
+
+    continues = ("--continue",)
+
+    def prepare(self):
+        super().prepare()
+        self.hyperfill.run(*self.command(self.target.conninfo))
+        for table in self.tables:
+            copy_rows(self.source, self.target, table, "time > now() - interval '40 min'")
+
+    def check(self):
+        assert set(self.way().values()) == {"done", "skipped"}
+        for table in (*self.tables, "device"):
+            assert self.target.fingerprint(table) == self.source.fingerprint(table), table
+        relations = self.target.rows(RELATIONS)
+        assert [row[1:3] for row in relations if row[0] == "hyperfill"] == [("migration", "r"), ("migration_pkey", "i")]
+        assert all(broken == 0 for *_, broken in relations)
+        # Chunks, which begin and end by the clock, have their indexes all the same.
+        assert len({row[5:] for row in self.target.rows(CHUNKS)}) == 1
+
+    def idle(self, result):
+        assert "The migration app is done" in result.stdout, result
+
+
+def test_migrate_up_to_dual_writes_disturbed(step):
+    step(Migrate).disturb(4)
+
+
+def test_migrate_disturbed(step):
+    step(MigrateToTheEnd).disturb(6)
+
+
+class MigrateCommunity(MigrateToTheEnd):
+    """Policies and aggregates, too: none is left paused, and all are refreshed."""
+
+    jobs = "SELECT proc_name, scheduled FROM timescaledb_information.jobs WHERE job_id >= 1000 ORDER BY 1"
+
+    def dress(self):
+        self.source.execute(
+            "SELECT create_hypertable('cpu', 'time', create_default_indexes => false, migrate_data => true);"
+            " CREATE MATERIALIZED VIEW hours WITH (timescaledb.continuous, timescaledb.materialized_only = true) AS"
+            " SELECT time_bucket('1 hour', time) AS bucket, count(*) AS n FROM cpu GROUP BY 1 WITH NO DATA"
+        )
+        self.source.execute(
+            "ALTER TABLE cpu SET (timescaledb.compress, timescaledb.compress_segmentby = 'device');"
+            " SELECT add_retention_policy('cpu', interval '100 years', initial_start => 'infinity');"
+            " SELECT alter_job(add_compression_policy('cpu', interval '90 years', initial_start => 'infinity'), scheduled => false);"
+            " SELECT add_continuous_aggregate_policy('hours', NULL, interval '1 hour', interval '1 day', initial_start => 'infinity')"
+        )
+
+    def check(self):
+        super().check()
+        assert self.target.rows(self.jobs) == self.source.rows(self.jobs)
+        raw = "SELECT time_bucket('1 hour', time) AS bucket, count(*) AS n FROM cpu WHERE time < date_trunc('hour', now() - interval '40 min') GROUP BY 1 ORDER BY 1"
+        until = self.target.value("SELECT date_trunc('hour', now() - interval '40 min')")
+        assert self.target.rows("SELECT bucket, n FROM hours WHERE bucket < %s ORDER BY 1", [until]) == self.source.rows(raw)
+
+
+def test_migrate_with_policies_disturbed(community, hyperfill, chance, proxy):
+    MigrateCommunity(hyperfill, chance, proxy, community.server, community.server).disturb(5)
