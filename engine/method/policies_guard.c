@@ -43,6 +43,7 @@ static enum status take(struct policies_guard *guard, size_t *paused, struct err
         struct policies_switch dead = guard->how;
 
         dead.key = 0;
+        dead.waits = false;
         status = policies_restore(guard->pg, &dead, false, &ignored, error);
     }
     return status;
@@ -152,8 +153,11 @@ enum status policies_guard_start(const struct policies_guard_spec *spec, struct 
     if (made == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     made->spec = *spec;
-    made->how = (struct policies_switch){
-        .ledger = spec->ledger, .table = spec->table, .holder = spec->ledger->job, .allow_drop = spec->allow_drop};
+    made->how = (struct policies_switch){.ledger = spec->ledger,
+                                         .table = spec->table,
+                                         .holder = spec->ledger->job,
+                                         .allow_drop = spec->allow_drop,
+                                         .waits = true};
     status = stop_create(&made->end, error);
     if (status == STATUS_OK)
         status = pg_create(spec->target, no_settings, made->end, &made->pg, error);
@@ -228,7 +232,7 @@ enum status policies_guard_end(struct policies_guard *guard, struct error *error
 enum status policies_take_over(struct pg *pg, const struct ledger *ledger, const struct table *table, bool allow_drop,
                                struct error *error)
 {
-    const struct policies_switch how = {.ledger = ledger, .table = table, .allow_drop = allow_drop};
+    const struct policies_switch how = {.ledger = ledger, .table = table, .allow_drop = allow_drop, .waits = true};
     struct policies_restored restored = {0};
     enum status status;
 

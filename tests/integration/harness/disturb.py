@@ -56,15 +56,12 @@ class Disturbed:
         self.hyperfill.run(*self.command(self.target.conninfo), check=self.done)
         self.check()
         before = self.state()
-        result = self.hyperfill.run(*self.command(self.target.conninfo), check=self.done)
-        self.check()
-        self.idle(result)
+        self.idle(self.hyperfill.run(*self.command(self.target.conninfo), check=self.done))
         assert self.state() == before
 
     def disturb(self, times=6):
         self.begin()
         self._measure()
-        self.check()
         self.complete()
         under_way = False
         for _ in range(times):
