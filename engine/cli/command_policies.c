@@ -126,7 +126,8 @@ static enum status pause_by_hand(struct policies_place *place, struct error *err
 
 static enum status restore(struct policies_place *place, bool allow_drop, struct error *error)
 {
-    const struct policies_switch how = {.ledger = &place->ledger, .table = &place->table, .allow_drop = allow_drop};
+    const struct policies_switch how = {
+        .ledger = &place->ledger, .table = &place->table, .allow_drop = allow_drop, .waits = true};
     struct policies_restored restored;
     enum status status = policies_restore(place->pg, &how, true, &restored, error);
 

@@ -79,6 +79,7 @@ struct policies_switch {
     const char *holder; /* the job's id; NULL: a person */
     int key;            /* of the holder's advisory lock, see policies_hold; 0: a person */
     bool allow_drop;
+    bool waits; /* a moment, for other holders to die: one that was killed just now still seems to live */
 };
 
 /* The advisory lock that says that a holder lives, as long as the connection does; draws *key. */

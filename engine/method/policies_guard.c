@@ -46,6 +46,7 @@ static enum status take(struct policies_guard *guard, struct policies_switch *ho
 
     how->key = guard->key;
     dead.key = 0;
+    dead.waits = false;
     status = policies_pause(guard->pg, how, paused, error);
     return status == STATUS_OK ? policies_restore(guard->pg, &dead, false, &ignored, error) : status;
 }
@@ -275,8 +276,11 @@ static enum status add(struct policies_guard *guard, const struct policies_switc
 enum status policies_guard_add(struct policies_guard *guard, const struct ledger *ledger, const struct table *table,
                                struct error *error)
 {
-    const struct policies_switch how = {
-        .ledger = ledger, .table = table, .holder = ledger->job, .allow_drop = guard->spec.allow_drop};
+    const struct policies_switch how = {.ledger = ledger,
+                                        .table = table,
+                                        .holder = ledger->job,
+                                        .allow_drop = guard->spec.allow_drop,
+                                        .waits = true};
     struct error second;
     enum status status;
 
@@ -377,7 +381,7 @@ void policies_guard_free(struct policies_guard *guard)
 enum status policies_take_over(struct pg *pg, const struct ledger *ledger, const struct table *table, bool allow_drop,
                                struct error *error)
 {
-    const struct policies_switch how = {.ledger = ledger, .table = table, .allow_drop = allow_drop};
+    const struct policies_switch how = {.ledger = ledger, .table = table, .allow_drop = allow_drop, .waits = true};
     struct policies_restored restored = {0};
     enum status status;
 

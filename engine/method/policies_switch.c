@@ -18,6 +18,8 @@
 #define LOOK_FIRST_MS 100
 #define LOOK_MAX_MS 2000
 
+#define DYING "5s"
+
 enum status policies_hold(struct pg *pg, int *key, struct error *error)
 {
     struct sql sql = {0};
@@ -380,6 +382,40 @@ static enum status restore_all(struct pg *pg, const struct policies_switch *how,
     return status;
 }
 
+/* The lock of a holder is had when its server process has noticed that its client is gone; or else it lives. */
+static enum status outlast(struct pg *pg, const char *key, struct error *error)
+{
+    enum status status = pg_runf(pg, NULL, error,
+                                 "BEGIN; SET LOCAL lock_timeout = '" DYING
+                                 "'; SELECT pg_catalog.pg_advisory_xact_lock_shared(%d, %s); COMMIT",
+                                 POLICIES_LOCK_CLASS, key);
+
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    pg_rollback(pg);
+    if (strcmp(error->sqlstate, "55P03") != 0)
+        return status;
+    error_reset(error);
+    return STATUS_OK;
+}
+
+static enum status wait_for_the_dying(struct pg *pg, const struct policies_switch *how, struct error *error)
+{
+    char *policy = ledger_state_table(how->ledger, "policy"), *hold = ledger_state_table(how->ledger, "policy_hold");
+    PGresult *keys = NULL;
+    enum status status = pg_runf(pg, &keys, error,
+                                 "SELECT DISTINCT h.key FROM %s h JOIN %s p USING (job_id) WHERE p.table_oid = %u"
+                                 " AND h.key NOT IN (0, %d) AND " POLICIES_ALIVE,
+                                 hold, policy, how->table->oid, how->key);
+
+    for (int i = 0; status == STATUS_OK && i < PQntuples(keys); i++)
+        status = outlast(pg, PQgetvalue(keys, i, 0), error);
+    PQclear(keys);
+    free(policy);
+    free(hold);
+    return status;
+}
+
 enum status policies_restore(struct pg *pg, const struct policies_switch *how, bool hands,
                              struct policies_restored *restored, struct error *error)
 {
@@ -389,7 +425,10 @@ enum status policies_restore(struct pg *pg, const struct policies_switch *how, b
     *restored = (struct policies_restored){0};
     if (status != STATUS_OK || !exist)
         return status;
-    status = pg_run(pg, BEGIN_LOCKED, NULL, error);
+    if (how->waits)
+        status = wait_for_the_dying(pg, how, error);
+    if (status == STATUS_OK)
+        status = pg_run(pg, BEGIN_LOCKED, NULL, error);
     if (status == STATUS_OK)
         status = restore_all(pg, how, hands, restored, error);
     return commit(pg, status, error);

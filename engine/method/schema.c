@@ -224,6 +224,9 @@ static enum status make_extension(struct schema *schema, struct error *error)
     }
     pg_disconnect(schema->target.pg);
     status = pg_connect(schema->target.pg, error);
+    /* Should this process be killed, its server process still has the lock while it makes the extension. */
+    if (status == STATUS_OK)
+        status = lock_target(schema, error);
     if (status == STATUS_OK)
         status = pg_run(schema->target.pg, sql.text, NULL, error);
     if (status != STATUS_OK)

@@ -16,6 +16,19 @@ static const char *const arguments_always[] = {"--schema-only",
                                                "--exclude-schema=_timescaledb_*",
                                                "--exclude-schema=hyperfill_bench_*"};
 
+/* What pg_dump fails with has no SQLSTATE; when the server has gone, our own connection is lost as well. */
+static enum status explain(const struct schema_side *side, const char *role, struct error *error)
+{
+    struct error second;
+
+    error_reset(&second);
+    if (error->status == STATUS_SERVER && pg_run(side->pg, "SELECT 1", NULL, &second) == STATUS_TRANSIENT) {
+        error->status = STATUS_TRANSIENT;
+        error_hint(error, ". The connection to the %s is lost as well: run this again when it is back", role);
+    }
+    return error->status;
+}
+
 enum status schema_dump_side(struct schema *schema, const struct schema_side *side, const struct pg_address *address,
                              const char *snapshot, struct schema_dump *dump, struct error *error)
 {
@@ -48,6 +61,8 @@ enum status schema_dump_side(struct schema *schema, const struct schema_side *si
     status = schema_tool_run(&schema->tool, address, arguments, &text, schema->request->stop, error);
     if (status == STATUS_OK)
         schema_dump_parse(text.text != NULL ? text.text : "", &names, dump);
+    else
+        status = explain(side, address->role, error);
     sql_reset(&own);
     sql_reset(&at);
     sql_reset(&text);

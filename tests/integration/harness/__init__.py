@@ -9,6 +9,7 @@ loaded, harness.commands, harness.rejects, harness.schema, harness.verify.
 from .common import COMMUNITY, KINDS, PATIENCE, ROOT, SEED, SERVER_SCRIPT, STATUS_SKIPPED, Unobtainable, temporary_folder, wait_until
 from .common import DATA, REJECTS, SERVER, STOPPED, SYSTEM, TRANSIENT, USAGE
 from .data import CPU_COLUMNS, MEASURES, START, cpu_rows, create_cpu, csv_field, fill_cpu, write_csv
+from .disturb import Disturbed
 from .live import LiveWriter
 from .program import Hyperfill, Process, Result
 from .proxy import ClientStart, GSSENC_REQUEST, ProxiedConnection, Proxy, SSL_REQUEST, ServerStream

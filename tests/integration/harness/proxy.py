@@ -189,6 +189,7 @@ class Proxy:
         self.connection_count = 0
         self.cut_count = 0
         self.lost_answer_count = 0
+        self.commit_count = 0
         self._random = random.Random(self.seed)
         self._lock = threading.Lock()
         self._flowing = threading.Event()
@@ -305,6 +306,7 @@ class Proxy:
 
     def _is_answer_lost(self):
         with self._lock:
+            self.commit_count += 1
             self._commits_until_loss -= 1
             if self._commits_until_loss != 0:
                 return False
