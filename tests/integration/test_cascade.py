@@ -354,6 +354,31 @@ def test_clean_forgets_all(hyperfill, sides):
     assert target.value("SELECT to_regnamespace('hyperfill')") is None
 
 
+def test_several_tables(hyperfill, sides):
+    """Of different types of time; each aggregate has the completion point of its own table. One table fails alone."""
+    source, target = prepared(sides)
+    for database in sides:
+        database.execute("CREATE TABLE raw_ticks (tick int NOT NULL)")
+        database.rows("SELECT create_hypertable('raw_ticks', 'tick', chunk_time_interval => 100)")
+        database.execute("CREATE FUNCTION tick() RETURNS int LANGUAGE sql STABLE AS 'SELECT 900'")
+        database.rows("SELECT set_integer_now_func('raw_ticks', 'tick')")
+        view(database, "tens", "SELECT time_bucket(10, tick) AS ten, count(*) AS n FROM raw_ticks GROUP BY 1")
+        database.execute("CREATE TABLE raw_plain (time timestamptz NOT NULL, v int); CREATE INDEX ON raw_plain (time)")
+    target.rows("SELECT create_hypertable('raw_plain', 'time')")
+    source.execute("INSERT INTO raw_ticks SELECT generate_series(0, 999); INSERT INTO raw_plain VALUES ('2024-03-01Z', 1)")
+    source.execute("CALL refresh_continuous_aggregate('tens', NULL, NULL)")
+    source.rows("SELECT drop_chunks('raw_ticks', older_than => 500)")
+    arguments = ["--source", source.conninfo, "--target", target.conninfo, "--filter", "^public.raw", "--cascade",
+                 "--until", UNTIL, "--until", "985"]
+    hyperfill.run("run", *arguments)
+    assert target.fingerprint(stored(target)) == source.fingerprint(stored(source))
+    assert target.rows(f"SELECT * FROM {stored(target, 'tens')} ORDER BY 1") == source.rows(
+        f"SELECT * FROM {stored(source, 'tens')} WHERE ten < 980 ORDER BY 1")
+    assert target.value("SELECT count(*) FROM raw_plain") == 1
+    tables = hyperfill.run("status", "--checkpoint", "hyperfill-tables.checkpoint").stdout
+    assert "public.tens" in tables and "public.daily" in tables
+
+
 def test_one_that_is_named_by_hand_too(hyperfill, sides):
     source, target = prepared(sides)
     hyperfill.run("run", "--source", source.conninfo, "--target", target.conninfo, "--cascade", "--table", "raw", "--table",
