@@ -276,11 +276,8 @@ static enum status add(struct policies_guard *guard, const struct policies_switc
 enum status policies_guard_add(struct policies_guard *guard, const struct ledger *ledger, const struct table *table,
                                struct error *error)
 {
-    const struct policies_switch how = {.ledger = ledger,
-                                        .table = table,
-                                        .holder = ledger->job,
-                                        .allow_drop = guard->spec.allow_drop,
-                                        .waits = true};
+    const struct policies_switch how = {
+        .ledger = ledger, .table = table, .holder = ledger->job, .allow_drop = guard->spec.allow_drop, .waits = true};
     struct error second;
     enum status status;
 
