@@ -65,8 +65,9 @@ static enum status take(const PGresult *result, int row, struct aggregate *aggre
     if (aggregate->function == NULL || aggregate->width == NULL)
         return error_set(
             error, STATUS_USAGE,
-            "this version of TimescaleDB does not tell the buckets of the continuous aggregate %s: refresh it"
-            " by hand, CALL refresh_continuous_aggregate('%s', …, …)",
+            "this version of TimescaleDB does not tell the buckets of the continuous aggregate %s: refresh it by hand,"
+            " CALL refresh_continuous_aggregate('%s', …, …); instead of --cascade name what it is stored in, --table"
+            " SOURCE=TARGET --until TARGET=…",
             aggregate->name, aggregate->name);
     return STATUS_OK;
 }
