@@ -709,6 +709,19 @@ def test_migrate_disturbed(step):
     step(MigrateToTheEnd).disturb(6)
 
 
+def test_migrate_waits_for_one_that_was_killed_just_now(servers, hyperfill, chance, proxy):
+    """Its server process has not noticed yet that it is alone."""
+    step = Migrate(hyperfill, chance, proxy, servers["pg15"], servers["ts18"])
+    step.prepare()
+    hyperfill.run(*step.command(step.target.conninfo))
+    dying = step.target.connect()
+    dying.cursor().execute("SELECT pg_advisory_lock(hashtextextended('\"hyperfill\".migration app', 0))")
+    process = hyperfill.start(*step.command(step.target.conninfo))
+    wait_until(lambda: step.target.waits_for_locks() or not process.running, what="a wait for its end")
+    dying.close()
+    process.wait(check=0)
+
+
 class MigrateCommunity(MigrateToTheEnd):
     """Policies and aggregates, too: none is left paused, and all are refreshed."""
 
