@@ -8,6 +8,9 @@
 
 #define BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
 
+/* How long the server process of one that was killed just now may take to notice, and to give up its lock. */
+#define DYING "5s"
+
 static const char *const state_names[] = {
     [STEP_OPEN] = "open",     [STEP_RUNNING] = "running", [STEP_WAITING] = "waiting",
     [STEP_FAILED] = "failed", [STEP_SKIPPED] = "skipped", [STEP_DONE] = "done",
@@ -182,24 +185,26 @@ enum step_state migration_state(const struct migration *migration, const char *s
 enum status migration_lock(struct pg *pg, const struct migration *migration, struct error *error)
 {
     struct sql sql = {0};
-    char *taken = NULL;
     enum status status;
 
-    sql_add(&sql, "SELECT 1 WHERE pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended(");
+    sql_add(&sql, BEGIN "SET LOCAL lock_timeout = '" DYING
+                        "'; SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended(");
     sql_add_literal(&sql, migration->table);
     sql_add(&sql, " || ' ' || ");
     sql_add_literal(&sql, migration->name);
-    sql_add(&sql, ", 0))");
-    status = pg_value(pg, sql.text, &taken, error);
+    sql_add(&sql, ", 0)); COMMIT");
+    status = pg_run(pg, sql.text, NULL, error);
     sql_reset(&sql);
-    if (status == STATUS_OK && taken == NULL)
-        status =
-            error_set(error, STATUS_USAGE,
-                      "another hyperfill migrate is at the migration %s: wait for its end; hyperfill migrate status"
-                      " shows how far it is",
-                      migration->name);
-    free(taken);
-    return status;
+    if (status == STATUS_OK)
+        return STATUS_OK;
+    pg_rollback(pg);
+    if (strcmp(error->sqlstate, "55P03") != 0)
+        return status;
+    error_reset(error);
+    return error_set(error, STATUS_USAGE,
+                     "another hyperfill migrate is at the migration %s: wait for its end; hyperfill migrate status"
+                     " shows how far it is",
+                     migration->name);
 }
 
 static void add_or_null(struct sql *sql, const char *text)

@@ -54,8 +54,9 @@ const struct migration_row *migration_find(const struct migration *migration, co
 enum step_state migration_state(const struct migration *migration, const char *step);
 
 /*
- * Takes the migration for this connection as long as that lives. STATUS_USAGE if another process is at it. The lock is
- * an advisory one and bars only other migrates; what steps do is safe beside each other by the ledger.
+ * Takes the migration for this connection as long as that lives. STATUS_USAGE if another process is at it, after a few
+ * seconds, in which one that was killed is gone. The lock is an advisory one and bars only other migrates; what steps
+ * do is safe beside each other by the ledger.
  */
 MUST_CHECK enum status migration_lock(struct pg *pg, const struct migration *migration, struct error *error);
 

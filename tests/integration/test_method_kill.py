@@ -154,7 +154,7 @@ class Schema(Step):
 
 
 def test_schema_disturbed(step):
-    step(Schema).disturb(7)
+    step(Schema).disturb(6)
 
 
 def test_extension_is_made_by_one_that_was_killed(hyperfill, servers):
@@ -226,7 +226,7 @@ class CompletionPoint(Step):
 
 
 def test_completion_point_disturbed(step):
-    step(CompletionPoint).disturb(4)
+    step(CompletionPoint).disturb(3)
 
 
 # ---- Run
@@ -260,7 +260,7 @@ class Run(Step):
 
 
 def test_run_disturbed(step):
-    step(Run).disturb(7)
+    step(Run).disturb(6)
 
 
 class Late(Run):
@@ -302,7 +302,7 @@ class Late(Run):
 
 
 def test_late_disturbed(step):
-    step(Late).disturb(6)
+    step(Late).disturb(5)
 
 
 # ---- Verify
@@ -362,7 +362,7 @@ class Repair(Verify):
 
 
 def test_repair_disturbed(step):
-    step(Repair).disturb(7)
+    step(Repair).disturb(6)
 
 
 # ---- Policies, refresh
@@ -707,6 +707,19 @@ def test_migrate_up_to_dual_writes_disturbed(servers, hyperfill, chance, proxy):
 
 def test_migrate_disturbed(step):
     step(MigrateToTheEnd).disturb(6)
+
+
+def test_migrate_waits_for_one_that_was_killed_just_now(servers, hyperfill, chance, proxy):
+    """Its server process has not noticed yet that it is alone."""
+    step = Migrate(hyperfill, chance, proxy, servers["pg15"], servers["ts18"])
+    step.prepare()
+    hyperfill.run(*step.command(step.target.conninfo))
+    dying = step.target.connect()
+    dying.cursor().execute("SELECT pg_advisory_lock(hashtextextended('\"hyperfill\".migration app', 0))")
+    process = hyperfill.start(*step.command(step.target.conninfo))
+    wait_until(lambda: step.target.waits_for_locks() or not process.running, what="a wait for its end")
+    dying.close()
+    process.wait(check=0)
 
 
 class MigrateCommunity(MigrateToTheEnd):

@@ -28,7 +28,6 @@ class Disturbed:
     def __init__(self, hyperfill, chance, line):
         """`line` is a proxy before the target's server."""
         self.hyperfill, self.chance, self.line = hyperfill, chance, line
-        self.tally = {}
 
     def prepare(self):
         raise NotImplementedError
@@ -63,37 +62,39 @@ class Disturbed:
         self.begin()
         self._measure()
         self.complete()
+        print(f"undisturbed: {self.whole:.2f} s, {self.commits} commits")
         under_way = False
-        for _ in range(times):
-            if not under_way:
-                self.begin()
-            under_way = self._disturb_once()
-            if not under_way:
-                self.complete()
-                # It was done before the blow came, or survived it; the next one comes earlier.
-                self.whole *= 0.8
+        for blow in self._blows(times):
+            struck = False
+            while not struck:
+                if not under_way:
+                    self.begin()
+                under_way, struck = self._strike(blow)
+                if not under_way:
+                    self.complete()
+                    # It was done before, or has survived; the next blow comes earlier.
+                    self.whole *= 0.7
         if under_way:
             self.complete()
-        print(f"undisturbed: {self.whole:.2f} s, {self.commits} commits; did not survive: {self.tally}")
-        assert self.tally
+
+    def _blows(self, times):
+        """Half of them are kills, in some order."""
+        others = [self._end_backends, self._kill_all, *[self._lose_answer] * (self.commits > 0)]
+        blows = [self._kill] * (times // 2) + [self.chance.choice(others) for _ in range(times - times // 2)]
+        return self.chance.sample(blows, len(blows))
 
     def _measure(self):
         before, began = self.line.commit_count, time.monotonic()
         self.hyperfill.run(*self.command(self.line.conninfo(self.target)), check=self.done)
         self.whole, self.commits = time.monotonic() - began, self.line.commit_count - before
 
-    def _disturb_once(self):
-        """Returns whether there is something left to be done."""
-        hows = [self._kill, self._end_backends, self._kill_all] + [self._lose_answer] * (self.commits > 0)
-        how = self.chance.choice(hows)
-        process = how()
-        name = how.__name__.strip("_")
+    def _strike(self, blow):
+        """Returns whether there is something left to be done, and whether the blow came in time."""
+        process = blow()
         status = process.popen.returncode
-        print(f"{name}: {status}")
+        print(f"{blow.__name__.strip('_')}: {status}")
         assert status in (self.done, TRANSIENT, -signal.SIGKILL), process.result()
-        if status != self.done:
-            self.tally[name] = self.tally.get(name, 0) + 1
-        return status != self.done
+        return status != self.done, status == -signal.SIGKILL or blow not in (self._kill, self._kill_all)
 
     def _wait(self, process):
         try:
