@@ -35,7 +35,8 @@ static enum status find_tables(const struct schema *schema, PGresult **tables, s
         "pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum) AS columns"
         " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
         " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
-        " AND a.attgenerated = '' WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> %s AND" SCHEMA_NOT_OURS,
+        " AND a.attgenerated = '' WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> %s "
+        "AND" SCHEMA_NOT_OURS,
         ledger);
     for (size_t i = 0; i < schema->hypertable_count; i++) {
         sql_add(&query, "%s", i == 0 ? " AND NOT EXISTS (SELECT FROM (VALUES " : ", ");
