@@ -16,7 +16,8 @@ static const char aggregates_sql[] =
     " pg_catalog.format('%%I.%%I', h.schema_name, h.table_name) AS stored, s.oid AS stored_oid, d.column_name,"
     " a.raw_hypertable_id AS parent, t.typname AS type, b.j->>'bucket_width' AS width,"
     " nullif(coalesce(b.j->>'bucket_origin', b.j->>'origin'), '') AS origin,"
-    " b.j->>'bucket_offset' AS shift, nullif(coalesce(b.j->>'bucket_timezone', b.j->>'timezone'), '') AS zone,"
+    " nullif(b.j->>'bucket_offset', '') AS shift, b.j->>'bucket_fixed_width' AS fixed, "
+    "nullif(coalesce(b.j->>'bucket_timezone', b.j->>'timezone'), '') AS zone,"
     " (SELECT pg_catalog.format('%%I.%%I', pn.nspname, p.proname) FROM pg_catalog.pg_proc p JOIN "
     "pg_catalog.pg_namespace"
     " pn ON pn.oid = p.pronamespace WHERE p.oid = pg_catalog.to_regprocedure(b.j->>'bucket_func')) AS function,"
@@ -59,6 +60,7 @@ static enum status take(const PGresult *result, int row, struct aggregate *aggre
     aggregate->origin = text_of(result, row, "origin");
     aggregate->offset = text_of(result, row, "shift");
     aggregate->zone = text_of(result, row, "zone");
+    aggregate->fixed = PQgetvalue(result, row, PQfnumber(result, "fixed"))[0] == 't';
     if (!time_type_from_name(type, &aggregate->type))
         return error_set(error, STATUS_USAGE, "the continuous aggregate %s has buckets of type %s, which are not known",
                          aggregate->name, type);
@@ -77,17 +79,78 @@ static enum status read_server(struct pg *pg, struct aggregates *list, struct er
     PGresult *result = NULL;
     enum status status =
         pg_run(pg,
-               "SELECT pg_catalog.quote_ident(n.nspname) AS schema, EXISTS (SELECT FROM pg_catalog.pg_proc p"
+               "SELECT pg_catalog.quote_ident(n.nspname) AS schema, v.version >= '{2,21}' AS force_ends,"
+               " v.version >= '{2,25,2}' AS knows_moved, EXISTS (SELECT FROM pg_catalog.pg_proc p"
                " WHERE p.pronamespace = n.oid AND p.proname = 'refresh_continuous_aggregate'"
                " AND 'force' = ANY (p.proargnames)) AS force FROM pg_catalog.pg_extension e"
-               " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'timescaledb'",
+               " JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace CROSS JOIN LATERAL (SELECT"
+               " pg_catalog.string_to_array(pg_catalog.split_part(e.extversion, '-', 1), '.')::int[] AS version) v"
+               " WHERE e.extname = 'timescaledb'",
                &result, error);
 
     if (status == STATUS_OK) {
         list->schema = text_of(result, 0, "schema");
         list->force = PQgetvalue(result, 0, PQfnumber(result, "force"))[0] == 't';
+        list->force_ends = PQgetvalue(result, 0, PQfnumber(result, "force_ends"))[0] == 't';
+        list->knows_moved = PQgetvalue(result, 0, PQfnumber(result, "knows_moved"))[0] == 't';
     }
     PQclear(result);
+    return status;
+}
+
+/* time_bucket as the aggregate itself calls it, of the expression `time`; unless moved, without origin and offset. */
+static void add_moved_bucket(struct sql *sql, const struct aggregate *aggregate, const char *time, bool moved)
+{
+    sql_add(sql, "%s(bucket_width => ", aggregate->function);
+    sql_add_literal(sql, aggregate->width);
+    sql_add(sql, "::%s, ts => (%s)::%s", aggregate->width_type, time, time_type_sql(aggregate->type));
+    if (aggregate->zone != NULL) {
+        sql_add(sql, ", timezone => ");
+        sql_add_literal(sql, aggregate->zone);
+    }
+    if (moved && aggregate->origin != NULL) {
+        sql_add(sql, ", origin => ");
+        sql_add_literal(sql, aggregate->origin);
+        sql_add(sql, "::%s", time_type_sql(aggregate->type));
+    }
+    if (moved && aggregate->offset != NULL) {
+        sql_add(sql, ", \"offset\" => ");
+        sql_add_literal(sql, aggregate->offset);
+        sql_add(sql, "::%s", aggregate->width_type);
+    }
+    sql_add(sql, ")");
+}
+
+static void add_bucket(struct sql *sql, const struct aggregate *aggregate, const char *time)
+{
+    add_moved_bucket(sql, aggregate, time, true);
+}
+
+/* Any time will do: buckets of fixed length are all moved alike. */
+static enum status find_pairs(struct pg *pg, const struct aggregates *list, struct aggregate *aggregate,
+                              struct error *error)
+{
+    const char *time = time_type_is_integer(aggregate->type) ? "0" : "'2000-01-01'";
+    struct sql sql = {0};
+    char *moved = NULL;
+    enum status status;
+
+    if (list->knows_moved || !aggregate->fixed || (aggregate->origin == NULL && aggregate->offset == NULL))
+        return STATUS_OK;
+    sql_add(&sql, "SELECT ");
+    add_moved_bucket(&sql, aggregate, time, true);
+    sql_add(&sql, " <> ");
+    add_moved_bucket(&sql, aggregate, time, false);
+    status = pg_value(pg, sql.text, &moved, error);
+    sql_reset(&sql);
+    aggregate->pairs = moved != NULL && moved[0] == 't';
+    free(moved);
+    if (status == STATUS_OK && aggregate->pairs && !list->force)
+        return error_set(
+            error, STATUS_USAGE,
+            "before TimescaleDB 2.18 the buckets of %s, which have an origin or offset, cannot be refreshed"
+            " bucket by bucket: refresh it by hand, CALL refresh_continuous_aggregate('%s', …, …)",
+            aggregate->name, aggregate->name);
     return status;
 }
 
@@ -108,6 +171,8 @@ enum status aggregates_read(struct pg *pg, const struct table *table, struct agg
         status = error_set(error, STATUS_SYSTEM, "out of memory");
     for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++)
         status = take(result, i, &list->items[list->count++], error);
+    for (size_t i = 0; i < list->count && status == STATUS_OK; i++)
+        status = find_pairs(pg, list, &list->items[i], error);
     PQclear(result);
     if (status != STATUS_OK)
         aggregates_reset(list);
@@ -132,29 +197,6 @@ void aggregates_reset(struct aggregates *list)
     free(list->items);
     free(list->schema);
     *list = (struct aggregates){0};
-}
-
-/* time_bucket as the aggregate itself calls it, of the expression `time`. */
-static void add_bucket(struct sql *sql, const struct aggregate *aggregate, const char *time)
-{
-    sql_add(sql, "%s(bucket_width => ", aggregate->function);
-    sql_add_literal(sql, aggregate->width);
-    sql_add(sql, "::%s, ts => (%s)::%s", aggregate->width_type, time, time_type_sql(aggregate->type));
-    if (aggregate->zone != NULL) {
-        sql_add(sql, ", timezone => ");
-        sql_add_literal(sql, aggregate->zone);
-    }
-    if (aggregate->origin != NULL) {
-        sql_add(sql, ", origin => ");
-        sql_add_literal(sql, aggregate->origin);
-        sql_add(sql, "::%s", time_type_sql(aggregate->type));
-    }
-    if (aggregate->offset != NULL) {
-        sql_add(sql, ", \"offset\" => ");
-        sql_add_literal(sql, aggregate->offset);
-        sql_add(sql, "::%s", aggregate->width_type);
-    }
-    sql_add(sql, ")");
 }
 
 /* The column as our number. */
@@ -288,4 +330,22 @@ enum status aggregate_refresh_before(struct pg *pg, const struct aggregates *lis
 
     free(name);
     return status;
+}
+
+/* A date knows nothing smaller than a day. */
+static int64_t least(const struct aggregate *aggregate)
+{
+    return aggregate->type == TIME_DATE ? INT64_C(86400000000) : 1;
+}
+
+enum status aggregate_bucket_before(struct pg *pg, const struct aggregate *aggregate, int64_t time,
+                                    struct range *bucket, struct error *error)
+{
+    return aggregate_widen(pg, aggregate, (struct range){time - least(aggregate), time}, bucket, error);
+}
+
+enum status aggregate_bucket_after(struct pg *pg, const struct aggregate *aggregate, int64_t time, struct range *bucket,
+                                   struct error *error)
+{
+    return aggregate_widen(pg, aggregate, (struct range){time, time + least(aggregate)}, bucket, error);
 }

@@ -16,13 +16,17 @@ struct aggregate {
     char *function;                       /* time_bucket, quoted */
     char *width_type;                     /* interval, or an integer */
     char *width, *origin, *offset, *zone; /* as texts; NULL: not given */
+    bool fixed;                           /* as long as each other */
+    bool pairs;                           /* the server refreshes windows of two buckets at least only */
 };
 
 struct aggregates {
     struct aggregate *items; /* each behind the one that it is built on */
     size_t count;
-    bool force;   /* the server takes it */
-    char *schema; /* of the extension's functions, quoted */
+    bool force;       /* the server takes it */
+    bool force_ends;  /* and ends where the window does */
+    bool knows_moved; /* aligns windows to buckets with an origin or offset, too */
+    char *schema;     /* of the extension's functions, quoted */
 };
 
 /* None where the table is no hypertable of the community edition. */
@@ -33,6 +37,12 @@ void aggregates_reset(struct aggregates *list);
 /* The range widened to whole buckets. */
 MUST_CHECK enum status aggregate_widen(struct pg *pg, const struct aggregate *aggregate, struct range range,
                                        struct range *wide, struct error *error);
+
+/* The bucket that ends, or begins, at the time, which is the end of a bucket. */
+MUST_CHECK enum status aggregate_bucket_before(struct pg *pg, const struct aggregate *aggregate, int64_t time,
+                                               struct range *bucket, struct error *error);
+MUST_CHECK enum status aggregate_bucket_after(struct pg *pg, const struct aggregate *aggregate, int64_t time,
+                                              struct range *bucket, struct error *error);
 
 /* Where the first bucket begins, or the last one before `before`; *any: there is one. */
 MUST_CHECK enum status aggregate_end(struct pg *pg, const struct aggregate *aggregate, bool last, int64_t before,

@@ -56,34 +56,38 @@ static enum status remember(const struct refresh_task *task, int64_t done, struc
 /* A transaction of its own, or several: the server's business. */
 static enum status refresh(const struct refresh_task *task, struct range window, struct error *error)
 {
+    bool force = task->list->force_ends || task->aggregate->pairs;
     const char *type = time_type_sql(task->aggregate->type);
     char lo[TIME_TEXT_MAX], hi[TIME_TEXT_MAX];
     char *name = pg_literal(task->aggregate->name);
     enum status status =
         pg_runf(task->spec->pg, NULL, error, "CALL %s.refresh_continuous_aggregate(%s, '%s'::%s, '%s'::%s%s)",
                 task->list->schema, name, time_format(task->aggregate->type, window.lo, lo), type,
-                time_format(task->aggregate->type, window.hi, hi), type, task->list->force ? ", force => true" : "");
+                time_format(task->aggregate->type, window.hi, hi), type, force ? ", force => true" : "");
 
     free(name);
     return status;
 }
 
 /* Once more after what passes by itself: another refresh of the same buckets, a lost connection. */
-static enum status refresh_retrying(const struct refresh_task *task, struct range window, struct error *error)
+static enum status refresh_retrying(const struct refresh_task *task, struct range batch, struct error *error)
 {
     struct retry retry;
     enum status status;
 
     retry_init(&retry, task->spec->retry_ms, 3);
     for (;;) {
+        struct range window;
         int64_t pause_ms;
 
         error_reset(error);
         status = pg_connect(task->spec->pg, error);
         if (status == STATUS_OK)
+            status = refresh_window(task, batch, &window, error);
+        if (status == STATUS_OK)
             status = refresh(task, window, error);
         if (status == STATUS_OK)
-            status = remember(task, window.hi, error);
+            status = remember(task, batch.hi, error);
         if (status != STATUS_TRANSIENT || (pause_ms = retry_next(&retry)) < 0)
             return status;
         if (stop_wait(task->spec->stop, pause_ms, STOP_DRAIN))
@@ -104,16 +108,6 @@ static void tell(struct refresh_task *task, int64_t from, int64_t until, int64_t
              (int)(((double)position - (double)from) * 100 / ((double)until - (double)from)));
 }
 
-/* From one chunk's length of the table to the next, but a whole bucket at least. */
-static enum status next_batch(const struct refresh_task *task, int64_t from, int64_t until, struct range *batch,
-                              struct error *error)
-{
-    int64_t length = task->spec->table->interval > 0 ? task->spec->table->interval : 1;
-    struct range wanted = {from, until - from > length ? from + length : until};
-
-    return aggregate_widen(task->spec->pg, task->aggregate, wanted, batch, error);
-}
-
 static enum status refresh_range(struct refresh_task *task, struct refresh_done *done, struct error *error)
 {
     struct range wide, batch;
@@ -130,8 +124,8 @@ static enum status refresh_range(struct refresh_task *task, struct refresh_done 
         if (stop_level(task->spec->stop) != STOP_RUN)
             return error_set(error, STATUS_STOPPED, "%s is not refreshed wholly: run it again to go on",
                              task->aggregate->name);
-        status = next_batch(task, position, wide.hi, &batch, error);
-        batch.lo = position;
+        status = refresh_batch(task->spec->pg, task->spec->table, task->aggregate, (struct range){position, wide.hi},
+                               &batch, error);
         if (status == STATUS_OK)
             status = refresh_retrying(task, batch, error);
         if (status != STATUS_OK)

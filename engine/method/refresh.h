@@ -16,9 +16,15 @@
  * rows may be gone. What is left to do then is the bucket that holds the completion point, and what the source had not
  * made.
  *
- * With force, where the server has it (2.18): attach_chunk and chunks made of binary tables leave no trace in the log
- * of invalidations, without which a refresh would find nothing to do. Before that version no way to load is used that
- * leaves none, and a plain refresh does.
+ * With force from TimescaleDB 2.21 on: attach_chunk and chunks made of binary tables leave no trace in the log of
+ * invalidations, without which a refresh would find nothing to do. Before that version force takes one bucket too many,
+ * and tables with aggregates are loaded in no way that leaves none: there a plain refresh does, which passes over
+ * buckets of which the server knows that nothing has changed.
+ *
+ * Buckets of fixed length that an origin or offset has moved are refreshed two at a time at least before 2.25.2, with
+ * force (2.18): the server finds its windows too small otherwise. If there is one alone its neighbour is taken along:
+ * the one before it if the table still has all its chunks, so that it is never made empty, and no job has loaded it;
+ * otherwise the one behind.
  */
 #pragma once
 

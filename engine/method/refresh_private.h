@@ -1,6 +1,6 @@
 /*
  * Between the files of refresh: refresh.c (what is done, batch by batch), refresh_ranges.c (what is to do),
- * refresh_kept.c (what is left alone).
+ * refresh_kept.c (what is left alone), refresh_window.c (batches).
  */
 #pragma once
 
@@ -49,3 +49,13 @@ struct range *refresh_kept_cut(const struct refresh_kept *kept, const struct ran
 /* Whether the view shows rows of its table only before its watermark, and that lies before `end`. */
 MUST_CHECK enum status refresh_is_hidden(struct pg *pg, const struct aggregate *aggregate, int64_t end, bool *hidden,
                                          struct error *error);
+
+/* --- refresh_window.c --- */
+
+/* The first batch of what is left. */
+MUST_CHECK enum status refresh_batch(struct pg *pg, const struct table *table, const struct aggregate *aggregate,
+                                     struct range left, struct range *batch, struct error *error);
+
+/* The window by which the server refreshes the batch. */
+MUST_CHECK enum status refresh_window(const struct refresh_task *task, struct range batch, struct range *window,
+                                      struct error *error);

@@ -295,6 +295,11 @@ class Database:
         ((value,),) = self.rows(query, arguments)
         return value
 
+    def timescaledb(self):
+        """The version of the extension, as (2, 28, 3): what it can do depends on it."""
+        version = self.value("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+        return tuple(int(part) for part in version.split("-")[0].split("."))
+
     def wait_until_alone(self):
         """Until the backends of killed clients are gone: what they were at may be committed before."""
         others = (
