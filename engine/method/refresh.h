@@ -10,7 +10,8 @@
  *     hyperfill.refresh    one row a range of an aggregate: done up to where, begun when
  *
  * A window is widened to whole buckets by the server's own time_bucket with the aggregate's own arguments, so months
- * and time zones are right; it never reaches further beyond the completion point than to the end of that bucket.
+ * and time zones are right; it never reaches further beyond the completion point than to the end of that bucket (but
+ * see the last case below).
  *
  * With force from TimescaleDB 2.21 on: attach_chunk and chunks made of binary tables leave no trace in the log of
  * invalidations, without which a refresh would find nothing to do. Before that version force takes one bucket too many,
