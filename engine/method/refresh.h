@@ -10,7 +10,8 @@
  *     hyperfill.refresh    one row a range of an aggregate: done up to where, begun when
  *
  * A window is widened to whole buckets by the server's own time_bucket with the aggregate's own arguments, so months
- * and time zones are right; it never reaches further beyond the completion point than to the end of that bucket.
+ * and time zones are right; it never reaches further beyond the completion point than to the end of that bucket (but
+ * see the last case below).
  *
  * What jobs have loaded into an aggregate itself (cascade.h, or by hand) is left as it is, also in a window: its raw
  * rows may be gone. What is left to do then is the bucket that holds the completion point, and what the source had not

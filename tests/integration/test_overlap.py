@@ -375,8 +375,10 @@ def test_replace_deletes_whole_batches(servers, community, hyperfill, tmp_path):
     community.execute("VACUUM m")
     overlap.start("--overlap", "replace").wait(check=0)
     assert community.fingerprint("m", where=f"time < '{T}'") == overlap.source.fingerprint("m", where=f"time < '{T}'")
-    # Had they been decompressed to be deleted, the chunk's heap would be as large as 300,000 rows.
-    assert community.value("SELECT sum(pg_relation_size(c)) FROM show_chunks('m') c") < 1_000_000
+    # Had they been decompressed to be deleted, the chunk's heap would be as large as 300,000 rows: before 2.21 the server
+    # knows batches by what it segments by only.
+    if community.timescaledb() >= (2, 21):
+        assert community.value("SELECT sum(pg_relation_size(c)) FROM show_chunks('m') c") < 1_000_000
 
 
 @pytest.mark.parametrize("state", ["compressed", "partly"])

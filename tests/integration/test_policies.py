@@ -417,7 +417,8 @@ def test_by_the_owner_alone(hyperfill, source, target):
         target.execute(f"GRANT CREATE ON DATABASE \"{target.name}\" TO {role}; GRANT USAGE, CREATE ON SCHEMA public TO {role};"
                        f"ALTER TABLE cpu OWNER TO {role}; ALTER MATERIALIZED VIEW hourly OWNER TO {role};"
                        f'ALTER MATERIALIZED VIEW "Daily" OWNER TO {role}')
-        target.execute(f"UPDATE _timescaledb_catalog.bgw_job SET owner = '{role}' WHERE proc_name <> 'policy_reorder' AND id >= 1000")
+        catalog = "_timescaledb_catalog" if target.value("SELECT to_regclass('_timescaledb_catalog.bgw_job')") else "_timescaledb_config"
+        target.execute(f"UPDATE {catalog}.bgw_job SET owner = '{role}' WHERE proc_name <> 'policy_reorder' AND id >= 1000")
         result = hyperfill.run("run", "--source", source.conninfo, "--target", target.conninfo + f" user={role}", "--table", "cpu",
                                "--until", UNTIL)
         assert "4 policies" in result.stderr and jobs(target) == ALL_ON
