@@ -69,6 +69,12 @@ static enum status begin(struct attempt *attempt, struct write_result *result, s
     return status;
 }
 
+/* Without its indexes a cell is searched from end to end: not once more for each range, where all were found empty. */
+static bool is_heeded(const struct append_session *session)
+{
+    return session->entered && session->build->empty;
+}
+
 /* What has to be so before the first row. */
 static enum status prepare(struct attempt *attempt, bool first_of_range, struct error *error)
 {
@@ -82,7 +88,7 @@ static enum status prepare(struct attempt *attempt, bool first_of_range, struct 
         status = build_enter(session, error);
     /* Rows that are told apart go by savepoints, which FREEZE does not allow. */
     session->freeze = session->freeze && attempt->plain;
-    if (status == STATUS_OK && first_of_range && !range_is_rejects(range))
+    if (status == STATUS_OK && first_of_range && !range_is_rejects(range) && !is_heeded(session))
         status = append_heed_overlap(session, range, error);
     return status;
 }

@@ -42,6 +42,7 @@ struct build {
     char *relation; /* where COPY puts rows, quoted; NULL: the table itself */
     char *name;     /* the same as contexts of errors have it, unquoted; NULL: the table's */
     char *data;     /* the way's own, kept in the ledger */
+    bool empty; /* its chunks had no row, under a lock, when this process began it: no range of it has rows of others */
 };
 
 struct build_facts;

@@ -86,6 +86,20 @@ enum status build_lock_chunks(struct append_session *session, struct range cell,
     return status;
 }
 
+/* Under the lock that dropping them has taken. */
+static enum status find_empty(struct append_session *session, const char *oids, struct build *build,
+                              struct error *error)
+{
+    PGresult *result = NULL;
+    enum status status =
+        pg_runf(session->pg, &result, error,
+                "SELECT bool_and(pg_catalog.pg_relation_size(o) = 0) FROM unnest('%s'::oid[]) o", oids);
+
+    build->empty = status == STATUS_OK && PQgetvalue(result, 0, 0)[0] == 't';
+    PQclear(result);
+    return status;
+}
+
 static enum status indexes_begin(struct append_session *session, struct build *build, bool *worth, struct error *error)
 {
     PGresult *result = NULL;
@@ -94,14 +108,53 @@ static enum status indexes_begin(struct append_session *session, struct build *b
 
     if (status == STATUS_OK && !PQgetisnull(result, 0, 0))
         status = build_drop_indexes(session->pg, PQgetvalue(result, 0, 0), &build->data, error);
-    PQclear(result);
     *worth = build->data != NULL;
+    if (status == STATUS_OK && *worth)
+        status = find_empty(session, PQgetvalue(result, 0, 0), build, error);
+    PQclear(result);
+    return status;
+}
+
+/*
+ * Making an index counts the rows of its chunk, exactly as long as a float can (pg_class.reltuples). More than ours in
+ * a cell that the job has for itself alone: somebody has written there since it was begun, beside the same row of the
+ * source perhaps.
+ */
+static enum status tell_others(struct append_session *session, const struct build *build, struct error *error)
+{
+    const struct ledger *ledger = session->target->ledger;
+    char range[TABLE_RANGE_TEXT_MAX], *value = NULL;
+    struct sql sql = {0};
+    enum status status;
+
+    sql_add(&sql, "SELECT c.rows - p.rows FROM (SELECT sum(reltuples::float8)::bigint AS rows FROM pg_catalog.pg_class"
+                  " WHERE oid IN (SELECT pg_catalog.to_regclass(e->>0)::oid FROM json_array_elements(");
+    sql_add_literal(&sql, build->data);
+    sql_add(&sql,
+            "::json) e)) c CROSS JOIN (SELECT coalesce(sum(rows), 0)::bigint AS rows FROM %s WHERE job = '%s' AND lo >="
+            " %" PRId64 " AND lo < %" PRId64 ") p JOIN %s j ON j.job = '%s' AND j.lo <= %" PRId64
+            " AND j.hi >= %" PRId64 " WHERE c.rows > p.rows AND c.rows < 16777216",
+            ledger->piece_table, ledger->job, build->cell.lo, build->cell.hi, ledger->job_table, ledger->job,
+            build->cell.lo, build->cell.hi);
+    status = pg_value(session->pg, sql.text, &value, error);
+    if (value != NULL)
+        log_line(LOG_WARNING,
+                 "%s %s: %s row%s that this job did not load came while it was loaded. They are there beside its own:"
+                 " run --late or verify compares them with the source",
+                 session->target->table->sql, table_range_text(session->target->table, build->cell, range), value,
+                 strcmp(value, "1") == 0 ? "" : "s");
+    free(value);
+    sql_reset(&sql);
     return status;
 }
 
 static enum status indexes_publish(struct append_session *session, struct build *build, struct error *error)
 {
-    return build_make_indexes(session->pg, build, error);
+    enum status status = build_make_indexes(session->pg, build, error);
+
+    if (status == STATUS_OK && build->data != NULL && session->target->overlap != OVERLAP_RULE_KEEP)
+        status = tell_others(session, build, error);
+    return status;
 }
 
 static bool indexes_concerns(const struct build_facts *facts)

@@ -11,6 +11,7 @@ void build_reset(struct build *build)
     free(build->name);
     free(build->data);
     build->relation = build->name = build->data = NULL;
+    build->empty = false;
 }
 
 static void add_where(struct sql *sql, const struct ledger *ledger, const struct build *build)
