@@ -3,8 +3,8 @@
  *
  *     BEGIN; ledger row; overlap rule (first piece of the range); COPY; counts compared; ledger sums; COMMIT
  *
- * The overlap rule is not asked in a cell that is built in place and was empty when this run began it (build_indexes.c):
- * what came to it since stays, and is told when its indexes are made.
+ * The overlap rule is not asked in a cell that is built in place and was empty when this run began it
+ * (build_indexes.c): what came to it since stays, and is told when its indexes are made.
  *
  * Where bad rows may be rejected, a piece that has some is rolled back and written again carefully (writers/careful.h):
  * at once if it can be replayed, else when the source is asked again.
