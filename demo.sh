@@ -1,8 +1,8 @@
 #!/bin/bash
 # Shows hyperfill at work on servers of its own: PostgreSQL 15 as source, TimescaleDB on PostgreSQL 17 as target.
 #
-#   ./demo.sh              a devops table of two million rows, with an application that keeps writing to both sides,
-#                          is backfilled, killed on the way, resumed, and compared row by row
+#   ./demo.sh              a whole migration of two million rows, with an application that keeps writing to both sides through
+#                          an outage, a kill -9 on the way, and a row changed by hand: found, shown and repaired
 #   ./demo.sh FILE.csv     the same for a CSV file of yours: it is loaded and compared with what \copy makes of it
 #
 # It installs what it needs from Debian's packages (through sudo when not root), builds in build/, and removes the

@@ -366,7 +366,7 @@ const struct migrate_step migrate_steps[] = {
     {"refresh", "Refresh continuous aggregates", .todo = "what is refreshed stays so", .run = step_refresh},
     {"verify", "Compare both sides",
      .todo = "look at the rows that differ; repair = yes in [migration] lets verify load them again", .run = step_verify},
-    {"sequences", "Move sequences to where the source's stand",
+    {"sequences", "Let sequences follow the source's",
      .todo = "put right what stands in the way; or move them by hand (setval), and go on with --skip sequences",
      .run = step_sequences},
     {"switch-over", "Switch over", .ask = "Does the application read and write the target alone?",
