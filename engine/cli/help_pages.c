@@ -131,8 +131,8 @@ static const char clean_text[] =
     "own schema. Policies that are paused are left so, and it says so. Scratch copies\n"
     "that a bench left when it was killed are removed, too.\n"
     "\n"
-    "--cascade forgets the jobs of its continuous aggregates as well: refresh does not\n"
-    "know then which buckets were loaded.\n";
+    "--cascade forgets the jobs of its continuous aggregates as well: refresh does\n"
+    "not know then which buckets were loaded.\n";
 
 static const char replay_text[] =
     "hyperfill replay: load rejected rows that were corrected\n"
