@@ -193,7 +193,7 @@ def test_source_lost_while_its_schema_is_dumped(hyperfill, servers):
 
 
 class CompletionPoint(Step):
-    """It only reads: what is killed leaves nothing, and the same point is found."""
+    """It reads, and remembers what it has found in the ledger: what is killed leaves nothing else, and the same point is found."""
 
     def __init__(self, *arguments):
         super().__init__(*arguments)
@@ -206,7 +206,11 @@ class CompletionPoint(Step):
         self.pair.fill(self.source, 3000, 1500)
         self.pair.fill_both(1500, 0)
         self.tables = ("m",)
-        self.before_it = [picture(side) if side.server.has_timescaledb else None for side in (self.source, self.target)]
+        self.before_it = self.beside_the_ledger()
+
+    def beside_the_ledger(self):
+        pictures = [picture(side) for side in (self.source, self.target) if side.server.has_timescaledb]
+        return [([row for row in relations if row[0] != "hyperfill"], chunks) for relations, chunks in pictures]
 
     def prepare(self):
         pass
@@ -217,7 +221,8 @@ class CompletionPoint(Step):
         return ["completion-point", *options]
 
     def check(self):
-        assert [picture(side) if side.server.has_timescaledb else None for side in (self.source, self.target)] == self.before_it
+        assert self.beside_the_ledger() == self.before_it
+        assert self.target.rows("SELECT * FROM hyperfill.job") == []
 
     def idle(self, result):
         found = json.loads(result.stdout)
@@ -690,7 +695,7 @@ class MigrateToTheEnd(Migrate):
         for table in (*self.tables, "device"):
             assert self.target.fingerprint(table) == self.source.fingerprint(table), table
         relations = self.target.rows(RELATIONS)
-        assert [row[1] for row in relations if row[0] == "hyperfill" and row[2] == "r"] == ["migration", "schema_step"]
+        assert [row[1] for row in relations if row[0] == "hyperfill" and row[2] == "r"] == ["migration"]
         assert all(broken == 0 for *_, broken in relations)
         # Chunks, which begin and end by the clock, have their indexes all the same.
         chunks = {(row[0], row[5:]) for row in self.target.rows(CHUNKS)}
