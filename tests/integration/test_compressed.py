@@ -166,7 +166,8 @@ def test_progress_is_a_share_of_the_rows(target, hyperfill):
     """Compressed bytes are few: compared with the bytes of rows, the end would seem near from the beginning."""
     rows = 500_000
     path = target.file(zstd(text_of(rows)))
-    options = ["json" if option == "plain" else option for option in target.options(path, "--memory", "16MB")]
+    # Progress is told each second: it must not be over before.
+    options = ["json" if option == "plain" else option for option in target.options(path, "--memory", "16MB", "--max-rate", "6MB")]
     events = [json.loads(line) for line in hyperfill.run("run", *options).stdout.splitlines()]
     seen = [(event["fraction"], event["rows"]) for event in events if event["event"] == "progress"]
     assert seen
