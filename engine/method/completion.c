@@ -142,46 +142,65 @@ static int64_t reach_end(const struct completion *completion)
     return completion->lo + (int64_t)completion->count * completion->step;
 }
 
-/* Whether an older bucket has rows of the source that the target has not, as far as one look tells. */
-static bool sees_begin(const struct completion *completion)
+/* How far back is looked. */
+struct window {
+    int64_t length, longest; /* longest: to which one that was not asked for may grow */
+    int64_t look_ns;         /* what the last look back took */
+    size_t added;            /* buckets that it has added, the oldest ones */
+};
+
+/* Whether such a bucket has rows of the source that the target has not, as far as one look tells. */
+static bool sees_begin(const struct completion *completion, size_t added)
 {
-    for (size_t i = 0; i + 2 < completion->count; i++)
+    for (size_t i = 0; i < added; i++)
         if (completion->buckets[i].source[0].rows > completion->buckets[i].target[0].rows)
             return true;
     return false;
 }
 
-/* The first look; a window that was not asked for grows until it shows where dual writing began. */
-static enum status look_back(const struct completion_spec *spec, struct completion_sides *sides,
-                             struct completion *completion, int64_t window, struct error *error)
+static bool may_grow(const struct completion *completion, const struct window *window)
 {
-    int64_t since = stats_now_ns(), lo, step = completion->step, longest = window * GROWTH_MAX;
-    enum status status;
+    return window->length < window->longest && 2 * window->length / completion->step <= BUCKETS_MAX &&
+           window->look_ns < GROWTH_LOOK_NS;
+}
 
-    lo = completion->now[0] - window;
-    lo -= lo % step + (lo % step < 0 ? step : 0);
-    status = reach(completion, lo, completion->now[0], error);
+/* Adds older buckets and looks at them: for the first look, all that the window has. */
+static enum status look_at_older(struct completion_sides *sides, struct completion *completion, struct window *window,
+                                 int64_t lo, struct error *error)
+{
+    int64_t since = stats_now_ns(), hi = completion->lo;
+    bool first = completion->count == 0;
+    enum status status = reach(completion, lo, completion->now[0], error);
+
     if (status == STATUS_OK)
-        status = completion_look(sides, completion, 0, lo, reach_end(completion), error);
-    while (status == STATUS_OK && spec->window == NULL && window < longest && !sees_begin(completion) &&
-           2 * window / step <= BUCKETS_MAX && stats_now_ns() - since < GROWTH_LOOK_NS) {
-        int64_t hi = completion->lo;
+        status = completion_look(sides, completion, 0, lo, first ? reach_end(completion) : hi, error);
+    window->look_ns = stats_now_ns() - since;
+    /* The last ones are being filled. */
+    window->added =
+        first ? (completion->count > 2 ? completion->count - 2 : 0) : (size_t)((hi - lo) / completion->step);
+    return status;
+}
 
-        since = stats_now_ns();
-        window *= 2;
-        lo = hi - window / 2 / step * step;
-        status = reach(completion, lo, completion->now[0], error);
-        if (status == STATUS_OK)
-            status = completion_look(sides, completion, 0, lo, hi, error);
+/* A window that was not asked for grows until it shows where dual writing began. */
+static enum status look_back(struct completion_sides *sides, struct completion *completion, struct window *window,
+                             struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    while (status == STATUS_OK && may_grow(completion, window) && !sees_begin(completion, window->added)) {
+        int64_t lo = completion->lo - window->length / completion->step * completion->step;
+
+        window->length *= 2;
+        status = look_at_older(sides, completion, window, lo, error);
     }
     return status;
 }
 
 static enum status look_first(const struct completion_spec *spec, struct completion_sides *sides,
-                              struct completion *completion, struct error *error)
+                              struct completion *completion, struct window *window, struct error *error)
 {
     struct completion_moment moment;
-    int64_t window = 0;
+    int64_t lo;
     enum status status = completion_look_begin(sides, &moment, error);
 
     if (status != STATUS_OK)
@@ -192,8 +211,14 @@ static enum status look_first(const struct completion_spec *spec, struct complet
     if (time_type_is_integer(completion->time.type))
         completion->per_second = guess_per_second(moment.newest, moment.clock);
     completion->now[0] = now_of(completion, &moment);
-    status = lengths_choose(spec, completion, &window, error);
-    return status == STATUS_OK ? look_back(spec, sides, completion, window, error) : status;
+    status = lengths_choose(spec, completion, &window->length, error);
+    if (status != STATUS_OK)
+        return status;
+    window->longest = spec->window == NULL ? window->length * GROWTH_MAX : window->length;
+    lo = completion->now[0] - window->length;
+    lo -= lo % completion->step + (lo % completion->step < 0 ? completion->step : 0);
+    status = look_at_older(sides, completion, window, lo, error);
+    return status == STATUS_OK ? look_back(sides, completion, window, error) : status;
 }
 
 static enum status look_again(struct completion_sides *sides, struct completion *completion, struct error *error)
@@ -228,9 +253,44 @@ static void keep(const struct completion_spec *spec, const struct completion_sid
         log_line(LOG_DEBUG, "what was found is not kept in the ledger: %s", error.text);
 }
 
+/* Waits, looks again, and judges. */
+static enum status watch(const struct completion_spec *spec, struct completion_sides *sides,
+                         struct completion *completion, struct error *error)
+{
+    enum status status;
+
+    /* No transaction is open while nothing is done in it. */
+    completion_look_end(sides);
+    if (stop_wait(spec->stop, spec->watch_ms, STOP_DRAIN))
+        return error_set(error, STATUS_STOPPED, "stopped by request");
+    status = look_again(sides, completion, error);
+    if (status == STATUS_OK && completion->count > 0)
+        completion_judge(completion);
+    return status;
+}
+
+/*
+ * A row that was on its way to the target at the first look may have been taken for where dual writing began; the
+ * second one shows that it is not. Then the window grows on.
+ */
+static enum status look_further(const struct completion_spec *spec, struct completion_sides *sides,
+                                struct completion *completion, struct window *window, struct error *error)
+{
+    enum status status = STATUS_OK;
+
+    while (status == STATUS_OK && completion->count > 0 && !completion->begin_seen && may_grow(completion, window)) {
+        window->added = 0;
+        status = look_back(sides, completion, window, error);
+        if (status == STATUS_OK)
+            status = watch(spec, sides, completion, error);
+    }
+    return status;
+}
+
 enum status completion_find(const struct completion_spec *spec, struct completion *completion, struct error *error)
 {
     struct completion_sides sides = {0};
+    struct window window = {0};
     enum status status = sides_open(spec, &sides, error);
 
     *completion = (struct completion){.newest = INT64_MIN, .verdict = COMPLETION_EMPTY};
@@ -238,20 +298,14 @@ enum status completion_find(const struct completion_spec *spec, struct completio
         completion->time = sides.target_table.time;
         completion->by_clock = completion->time.type == TIME_TIMESTAMPTZ;
         completion->per_second = time_type_is_integer(completion->time.type) ? 0 : 1000000;
-        status = look_first(spec, &sides, completion, error);
-    }
-    if (status == STATUS_OK) {
-        /* No transaction is open while nothing is done in it. */
-        completion_look_end(&sides);
-        if (stop_wait(spec->stop, spec->watch_ms, STOP_DRAIN))
-            status = error_set(error, STATUS_STOPPED, "stopped by request");
+        status = look_first(spec, &sides, completion, &window, error);
     }
     if (status == STATUS_OK)
-        status = look_again(&sides, completion, error);
+        status = watch(spec, &sides, completion, error);
+    if (status == STATUS_OK)
+        status = look_further(spec, &sides, completion, &window, error);
     if (status == STATUS_OK) {
         completion_look_end(&sides);
-        if (completion->count > 0)
-            completion_judge(completion);
         keep(spec, &sides, completion);
     }
     sides_close(&sides);

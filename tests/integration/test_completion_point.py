@@ -241,13 +241,35 @@ def test_live(hyperfill, servers):
     assert "~" in found["strip"] and found["begin_seen"]
 
 
+def wait_for_first_look(pair):
+    """No transaction is open between the looks."""
+    deadline = time.time() + 30
+    while time.time() < deadline and pair.source.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'") < 1:
+        time.sleep(0.05)
+
+
+def test_row_on_its_way(hyperfill, servers):
+    """A late row that the target has not yet at the first look is not where dual writing began."""
+    pair = Pair(servers)
+    pair.fill(pair.source, 3600, 1800)
+    pair.fill_both(1800, 0)
+    late = [pair.source.value("SELECT to_timestamp(%s)", [pair.now - 300])]
+    pair.target.execute("CREATE TABLE late AS SELECT * FROM m WHERE time = %s", late)
+    pair.target.execute("DELETE FROM m WHERE time = %s", late)
+    process = hyperfill.start("completion-point", *pair.options("--json", "--watch", "5"))
+    wait_for_first_look(pair)
+    pair.target.execute("INSERT INTO m SELECT * FROM late")
+    result = process.wait(timeout=60)
+    found = json.loads(result.stdout)
+    assert found["begin_seen"] and found["strip"].startswith("<"), result
+    assert 1780 <= pair.seconds(found["consistent"]["from"]) <= 1800, result
+
+
 def test_interrupted(hyperfill, servers):
     pair = Pair(servers)
     pair.fill_both(3000, 0)
     process = hyperfill.start("completion-point", *pair.options("--watch", "1000", "--window", "10m"))
-    deadline = time.time() + 30
-    while time.time() < deadline and pair.source.value("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle'") < 1:
-        time.sleep(0.05)
+    wait_for_first_look(pair)
     process.signal(2)
     assert process.wait(timeout=30).status == 7
 
