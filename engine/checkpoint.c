@@ -25,6 +25,7 @@ struct checkpoint {
     const char *part; /* of several tables: whose lines are appended; NULL: there is one */
     pthread_mutex_t mutex;
     int64_t size; /* guarded by mutex: end of the last whole line; -1 until the first rewrite */
+    bool made;    /* by checkpoint_open: the file was not there */
 };
 
 /* ---- The lock ---- */
@@ -75,12 +76,15 @@ static enum status file_lock(const char *path, int fd, struct error *error)
     return error_set_errno(error, STATUS_SYSTEM, "cannot lock checkpoint file %s", path);
 }
 
-static enum status file_open_locked(const char *path, int *fd, struct error *error)
+static enum status file_open_locked(const char *path, int *fd, bool *made, struct error *error)
 {
     for (int i = 0; i < LOCK_TRIES_MAX; i++) {
         enum status status;
 
-        *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        *fd = open(path, O_RDWR | O_CLOEXEC);
+        *made = *fd < 0 && errno == ENOENT;
+        if (*made)
+            *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
         if (*fd < 0)
             return error_set_errno(error, STATUS_SYSTEM, "cannot open checkpoint file %s", path);
         status = file_lock(path, *fd, error);
@@ -101,7 +105,7 @@ enum status checkpoint_open(const char *path, struct checkpoint **checkpoint, st
     *checkpoint = NULL;
     if (opened == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory for checkpoint file %s", path);
-    status = file_open_locked(path, &opened->fd, error);
+    status = file_open_locked(path, &opened->fd, &opened->made, error);
     if (status != STATUS_OK) {
         free(opened);
         return status;
@@ -135,10 +139,19 @@ bool checkpoint_is_locked(const char *path)
     return locked;
 }
 
+/* While the lock is ours: whoever has opened the same file meanwhile finds the path to be another's. */
+static void drop_unused(const struct checkpoint *checkpoint)
+{
+    if (checkpoint->made && checkpoint->size < 0 && checkpoint->path != NULL &&
+        path_is(checkpoint->path, checkpoint->fd))
+        unlink(checkpoint->path);
+}
+
 void checkpoint_close(struct checkpoint *checkpoint)
 {
     if (checkpoint == NULL)
         return;
+    drop_unused(checkpoint);
     close(checkpoint->fd);
     pthread_mutex_destroy(&checkpoint->mutex);
     free(checkpoint->path);

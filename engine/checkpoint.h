@@ -161,5 +161,5 @@ MUST_CHECK enum status checkpoint_failed(struct checkpoint *checkpoint, int32_t 
                                          const char *text, struct error *error);
 MUST_CHECK enum status checkpoint_stop(struct checkpoint *checkpoint, enum checkpoint_end end, struct error *error);
 
-/* Unlocks and closes; NULL is fine. */
+/* Unlocks and closes; NULL is fine. A file that checkpoint_open made and nobody has written to is removed. */
 void checkpoint_close(struct checkpoint *checkpoint);

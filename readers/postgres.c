@@ -36,6 +36,11 @@ static void session_close(void *argument)
     free(session);
 }
 
+static size_t row_bytes_max(const struct postgres_source *source, struct pipeline *pipeline)
+{
+    return (size_t)(source->memory_bytes / 4 / pipeline_readers(pipeline));
+}
+
 static enum status session_open(void *argument, struct pipeline *pipeline, void **result, struct error *error)
 {
     const struct postgres_source *source = argument;
@@ -49,6 +54,8 @@ static enum status session_open(void *argument, struct pipeline *pipeline, void 
     session->pipeline = pipeline;
     session->block_size = pool_block_size(pipeline_pool(pipeline));
     status = pg_create(source->address, source->settings, pipeline_stop(pipeline), &session->pg, error);
+    if (status == STATUS_OK)
+        pg_copy_out_limit(session->pg, row_bytes_max(source, pipeline));
     if (status == STATUS_OK)
         status = packer_create(session->block_size, &session->packer, error);
     if (status != STATUS_OK) {
@@ -126,6 +133,9 @@ static enum status copy_rows(struct reading *reading, struct error *error)
         if (status != STATUS_OK)
             return status;
     }
+    if (status == STATUS_DATA && error->sqlstate[0] == '\0')
+        error_hint(error, ": raise --memory to %" PRId64 "MB or more, or read by fewer --readers",
+                   (reading->session->source->memory_bytes >> 20) * 2);
     if (status == STATUS_OK && binary)
         reading->rows--;
     if (status == STATUS_OK && server_rows != reading->rows)

@@ -18,6 +18,7 @@ struct postgres_source {
                   */
     const char *select_list; /* quoted columns in the order of the target's column list */
     const char *order;       /* ORDER BY what the rows of a range come; NULL: as they come */
+    int64_t memory_bytes;    /* all of --memory: a row may have its share of a quarter, as a record of a file */
 };
 
 extern const struct reader_ops postgres_reader;

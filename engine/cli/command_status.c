@@ -193,7 +193,8 @@ static void report_print(const struct report *report)
         line_print(keys[index], checkpoint_state_text(state, keys[index]));
     line_print("state", report->result);
     done_print("ranges", report->ranges, state->ranges_planned);
-    done_print("rows", report->rows, state->rows_planned);
+    /* Of a job that is complete the estimate says nothing any more. */
+    done_print("rows", report->rows, strcmp(report->result, "complete") == 0 ? -1 : state->rows_planned);
     if (report->conflicts > 0)
         printf("%-12s%s rows: the target had their keys\n", "skipped", count_format(report->conflicts, number));
     rejects_print(state);

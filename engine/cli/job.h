@@ -128,11 +128,14 @@ MUST_CHECK enum status job_plan(struct job *job, struct error *error);
 MUST_CHECK enum status job_check_overlap(const struct job *job, struct error *error);
 
 /*
- * `replace` with a stream: what lies between the ranges of the input belongs to ranges for which it has no rows, and
- * which no piece has emptied. Done after the last piece and before the job counts as finished; doing it again changes
- * nothing.
+ * `replace`: what lies before T and in no range of the job belongs to times for which the source has no rows, and which
+ * no piece has emptied. Done after the last piece and before the job counts as finished; doing it again changes
+ * nothing. Where the source has got rows meanwhile nothing is deleted, and that is told.
  */
 MUST_CHECK enum status job_empty_gaps(struct job *job, struct error *error);
+
+/* Adds them to the ranges that are not committed yet, where rows in them are in the way. Both are sorted. */
+MUST_CHECK enum status job_add_gaps(const struct job *job, struct range **ranges, size_t *count, struct error *error);
 
 /* What a quick look finds wrong with --until of a PostgreSQL source: see engine/method/until_check.h. */
 #define JOB_UNTIL_MAX 512

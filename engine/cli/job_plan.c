@@ -162,29 +162,6 @@ static enum status count_in_cells(struct job *job, struct error *error)
     return status;
 }
 
-/* What job_empty_gaps will empty counts as well. A resumed job has rows of its own between the ranges that are left. */
-static enum status add_gaps(const struct job *job, struct range **ranges, size_t *count, struct error *error)
-{
-    struct range *all;
-    size_t total = 0;
-
-    if (job->kind != SOURCE_STREAM || job->resumed || job->options->overlap != OVERLAP_REPLACE ||
-        job->window.hi == INT64_MAX)
-        return STATUS_OK;
-    all = calloc(*count * 2 + 1, sizeof *all);
-    if (all == NULL)
-        return error_set(error, STATUS_SYSTEM, "out of memory");
-    for (size_t i = 0; i < *count; i++) {
-        if (i > 0 && (*ranges)[i - 1].hi < (*ranges)[i].lo)
-            all[total++] = (struct range){(*ranges)[i - 1].hi, (*ranges)[i].lo};
-        all[total++] = (*ranges)[i];
-    }
-    free(*ranges);
-    *ranges = all;
-    *count = total;
-    return STATUS_OK;
-}
-
 static enum status plan_overlap(struct job *job, struct error *error)
 {
     struct range *ranges = NULL;
@@ -204,7 +181,7 @@ static enum status plan_overlap(struct job *job, struct error *error)
     }
     status = uncommitted_ranges(job, &ranges, &count, error);
     if (status == STATUS_OK)
-        status = add_gaps(job, &ranges, &count, error);
+        status = job_add_gaps(job, &ranges, &count, error);
     if (status == STATUS_OK && count > 0)
         status = overlap_count(job->target, &job->table, ranges, count, &job->overlap, error);
     free(ranges);
@@ -220,36 +197,6 @@ enum status job_plan(struct job *job, struct error *error)
     job->overlap = (struct overlap_report){0};
     if (status == STATUS_OK && job->options->overlap != OVERLAP_KEEP)
         status = plan_overlap(job, error);
-    return status;
-}
-
-static enum status empty_gap(struct job *job, struct range gap, struct error *error)
-{
-    enum status status = pg_run(job->target, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", NULL, error);
-
-    if (status == STATUS_OK)
-        status = overlap_delete(job->target, &job->table, job->table.sql, gap, error);
-    if (status == STATUS_OK)
-        status = ledger_commit_plain(job->target, error);
-    if (status != STATUS_OK)
-        pg_rollback(job->target);
-    return status;
-}
-
-enum status job_empty_gaps(struct job *job, struct error *error)
-{
-    enum status status = job_read_ledger(job, error);
-
-    /* Without --until nobody said that all before it is to be the input's. */
-    if (job->window.hi == INT64_MAX)
-        return status;
-    /* Sorted by lo; several inputs may have rows of one range. */
-    for (size_t i = 1; status == STATUS_OK && i < job->row_count; i++) {
-        struct range gap = {job->rows[i - 1].range.hi, job->rows[i].range.lo};
-
-        if (gap.lo < gap.hi)
-            status = empty_gap(job, gap, error);
-    }
     return status;
 }
 

@@ -207,6 +207,7 @@ enum status job_open_postgres(struct job *job, struct error *error)
         .address = &job->source_address,
         .settings = job->source_settings,
         .table = &job->source_table,
+        .memory_bytes = job->options->memory_bytes,
     };
     return status;
 }

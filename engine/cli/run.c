@@ -220,7 +220,7 @@ static enum status run_finish(struct run *run, struct error *error)
         status = run_judge_rejects(run, error);
         if (status == STATUS_OK)
             status = pg_connect(target, error);
-        if (status == STATUS_OK && run->job.kind == SOURCE_STREAM && run->job.options->overlap == OVERLAP_REPLACE)
+        if (status == STATUS_OK && run->job.options->overlap == OVERLAP_REPLACE)
             status = job_empty_gaps(&run->job, error);
         if (status == STATUS_OK)
             status = ledger_finish(target, &run->job.ledger, error);

@@ -6,9 +6,13 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 /* A server that went away is noticed by reading only: libpq keeps silent about failed writes until then. */
 #define LOOK_EVERY_BYTES (256 * 1024)
+
+/* Rows of usual sizes are whole after a few reads, for which nothing is counted. */
+#define UNCOUNTED_READS 4
 
 /* A COPY that is given up in the middle ends with its connection: draining could take as long as the COPY. */
 static enum status give_up(struct pg *pg, struct error *error)
@@ -144,13 +148,47 @@ enum status pg_copy_out_begin(struct pg *pg, const char *sql, struct error *erro
     return copy_begin(pg, sql, PGRES_COPY_OUT, error);
 }
 
+void pg_copy_out_limit(struct pg *pg, size_t row_bytes_max)
+{
+    pg->row_max = row_bytes_max;
+}
+
+static enum status refuse_row(struct pg *pg, size_t size, struct error *error)
+{
+    pg_disconnect(pg);
+    return error_set(error, STATUS_DATA, "%s: a row of %zu bytes or more does not fit", pg->address->role, size);
+}
+
+static size_t socket_holds(const struct pg *pg)
+{
+    int size = 0;
+
+    return ioctl(PQsocket(pg->conn), FIONREAD, &size) == 0 && size > 0 ? (size_t)size : 0;
+}
+
+/*
+ * Reads what the socket has, and counts for a row that comes in many parts: what the socket has less then. That is too
+ * little where more has come meanwhile, and never too much.
+ */
+static void copy_out_read(struct pg *pg)
+{
+    bool counts = pg->row_max > 0 && pg->row_reads++ > UNCOUNTED_READS;
+    size_t before = counts ? socket_holds(pg) : 0, after;
+
+    /* A loss is described by the results: the server's last words may be among what was read before. */
+    (void)PQconsumeInput(pg->conn);
+    after = counts ? socket_holds(pg) : 0;
+    pg->row_got += before > after ? before - after : 0;
+}
+
 /* Waits for the socket, so that a stop is seen, then reads what it has. Trying to read before waiting is no faster. */
 static enum status copy_out_fill(struct pg *pg, struct error *error)
 {
     if (pg_wait(pg, POLLIN, pg_until_stop(), NULL) != PG_READY)
         return give_up(pg, error);
-    /* A loss is described by the results: the server's last words may be among what was read before. */
-    (void)PQconsumeInput(pg->conn);
+    copy_out_read(pg);
+    if (pg->row_max > 0 && pg->row_got > pg->row_max)
+        return refuse_row(pg, pg->row_got, error);
     return STATUS_OK;
 }
 
@@ -167,6 +205,8 @@ enum status pg_copy_out_next(struct pg *pg, const char **row, int *size, int64_t
     }
     if (pg->conn == NULL)
         return pg_fail(error, STATUS_TRANSIENT, "08003", "%s: not connected", pg->address->role);
+    pg->row_got = 0;
+    pg->row_reads = 0;
     while ((got = PQgetCopyData(pg->conn, &pg->row, 1)) == 0) {
         if (PQstatus(pg->conn) == CONNECTION_BAD)
             break;
@@ -174,6 +214,8 @@ enum status pg_copy_out_next(struct pg *pg, const char **row, int *size, int64_t
         if (status != STATUS_OK)
             return status;
     }
+    if (got > 0 && pg->row_max > 0 && (size_t)got > pg->row_max)
+        return refuse_row(pg, (size_t)got, error);
     if (got > 0) {
         *row = pg->row;
         *size = got;

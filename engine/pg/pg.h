@@ -88,6 +88,12 @@ void pg_copy_in_fail(struct pg *pg, const char *reason); /* drains; the transact
 MUST_CHECK enum status pg_copy_out_begin(struct pg *pg, const char *sql, struct error *error);
 MUST_CHECK enum status pg_copy_out_next(struct pg *pg, const char **row, int *size, int64_t *rows, struct error *error);
 
+/*
+ * No row may have more bytes than this (0: any number may): libpq gathers a row before it gives it away, and holds it
+ * twice then. A larger one is STATUS_DATA without an SQLSTATE, mostly before it was gathered, and ends the connection.
+ */
+void pg_copy_out_limit(struct pg *pg, size_t row_bytes_max);
+
 /* Status for an SQLSTATE: 08, 40, 53, 55P03, 57P0x, 57014 (cancel by others), 25006 after failover: transient; 22, 23,
  * 2200x, 44, 54000, P0001: data; 42501, 42xxx and the rest: server. */
 enum status pg_status_of(const char *sqlstate);

@@ -15,6 +15,10 @@ struct pg {
     char *context;   /* PG_DIAG_CONTEXT of the last error, or NULL */
     char column[64]; /* PG_DIAG_COLUMN_NAME of the same */
     size_t unread;   /* bytes put since the socket was last read */
+    /* Of COPY TO: */
+    size_t row_max; /* 0: none */
+    size_t row_got; /* bytes read for the row that is not whole yet, about */
+    int row_reads;  /* and how often something was read for it */
 };
 
 /* How long a wait may take and whether a stop ends it. */

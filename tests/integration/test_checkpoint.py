@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -429,6 +430,8 @@ def test_status_of_an_interrupted_and_a_finished_job(interrupted):
     shown = job.hyperfill.run("status", "--table", "m").stdout
     text = job.hyperfill.run("status", "--table", "m", "--json").stdout
     assert "complete" in shown and "complete" in text and str(job.whole[0]) in shown, (shown, text)
+    # What was only estimated is not held against it.
+    assert re.search(rf"^rows +{job.whole[0]}$", shown, re.M), shown
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["with-file", "without-file"])

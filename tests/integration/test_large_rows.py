@@ -126,3 +126,56 @@ def test_fifty_megabytes_at_defaults(database, hyperfill):
     content = HEADER + FIRST + LARGE + b"y" * 50_000_000 + b"\n" + LAST
     hyperfill.run(*arguments(database, "-"), stdin=content)
     assert database.rows("SELECT value, length(note) FROM m ORDER BY time") == [(1, 5), (2, 50_000_000), (3, 4)]
+
+
+# ---- From a database: libpq gathers each row, and has it twice for a moment
+
+
+@pytest.fixture
+def source(servers):
+    database = servers["pg15"].create_database()
+    database.execute(f"CREATE TABLE m ({COLUMNS}); CREATE INDEX ON m (time)")
+    return database
+
+
+def from_database(database, source, *more):
+    return arguments(database, source.conninfo, "--until", "2024-04-01 00:00:00Z", *more)
+
+
+def assert_peak_below(hyperfill, peak, megabytes):
+    if "sanitize" not in str(hyperfill.binary):
+        assert 0 < peak < megabytes << 20, peak >> 20
+
+
+@pytest.mark.parametrize("wire", ["csv", "auto"])
+def test_rows_of_a_megabyte_of_a_database(database, source, hyperfill, wire):
+    source.execute(
+        "INSERT INTO m SELECT '2024-03-01+00'::timestamptz + n * interval '30 min', n, repeat(md5(n::text), 32768) FROM generate_series(1, 150) n"
+    )
+    process = hyperfill.start(*from_database(database, source, "--memory", "64MB", "--wire", wire))
+    peak = process.peak_kilobytes() << 10
+    process.wait(check=0)
+    assert_peak_below(hyperfill, peak, 96)
+    assert database.fingerprint("m") == source.fingerprint("m")
+
+
+def test_fifty_megabytes_of_a_database(database, source, hyperfill):
+    source.execute("INSERT INTO m VALUES ('2024-03-01+00', 1, 'first'), ('2024-03-05+00', 3, 'last')")
+    source.execute("INSERT INTO m VALUES ('2024-03-03+00', 2, repeat('y', 50000000))")
+    memory, tried = "64MB", []
+    while True:
+        process = hyperfill.start(*from_database(database, source, "--memory", memory))
+        peak = process.peak_kilobytes() << 10
+        result = process.wait(check=None)
+        # Held within memory also where it is refused.
+        assert_peak_below(hyperfill, peak, int(memory.removesuffix("MB")) + 32)
+        if result.status != DATA:
+            break
+        assert "2024-03-03" in result.stderr, result
+        # The other ranges are not held up by it.
+        assert database.rows("SELECT value FROM m ORDER BY time") == [(1,), (3,)]
+        tried.append(memory)
+        memory = re.search(r"raise --memory to (\d+MB)", result.stderr)[1]
+    assert result.status == 0, result
+    assert 1 <= len(tried) <= 4 and memory not in tried, (tried, memory)
+    assert database.fingerprint("m") == source.fingerprint("m")

@@ -13,6 +13,8 @@ def test_missing_target_table_names_those_near(target, hyperfill):
     assert result.status in (USAGE, SERVER) and "measurements" in result.stderr, result
     result = hyperfill.run("run", *target.options(file, table="nothing_like_it"), check=None)
     assert result.status in (USAGE, SERVER) and "nothing_like_it" in result.stderr, result
+    # What never began leaves nothing behind.
+    assert not list(hyperfill.folder.glob("*.checkpoint"))
     assert target.database.value("SELECT to_regclass('hyperfill.piece')") is None
 
 

@@ -82,7 +82,7 @@ def overlap(request, servers, tmp_path, hyperfill):
     return Overlap(servers[kind], shape, source, tmp_path, hyperfill)
 
 
-def assert_numbers(text, overlap):
+def assert_numbers(text, overlap, ranges_min=2):
     """The ranges that are listed have as many rows as is said, and together all that are before T."""
     rows = overlap.target.value(f"SELECT count(*) FROM m WHERE time < '{T}'")
     listed = re.findall(r"^\s*\[(\S[^,\]]*), ([^)]*)\): (\d+)$", text, re.M)
@@ -91,7 +91,7 @@ def assert_numbers(text, overlap):
     for low, high, count in listed:
         assert overlap.target.value("SELECT count(*) FROM m WHERE time >= %s AND time < %s", [low, high]) == int(count), text
     # A pipe's ranges are not known before it is read: for a plain table the window as a whole is all that can be counted.
-    assert len(listed) >= 2 or overlap.kind_of_source == "stdin" and overlap.shape == "plain", text
+    assert len(listed) >= ranges_min or overlap.kind_of_source == "stdin" and overlap.shape == "plain", text
 
 
 def test_error_lists_where_and_how_many_and_touches_nothing(overlap):
@@ -128,10 +128,15 @@ def test_replace_leaves_the_sources_rows_before_t_and_every_row_after(overlap):
     assert (overlap.before(), overlap.after()) == (overlap.source_rows(), after)
 
 
+def without(overlap, low, high):
+    """The source without its rows in that time."""
+    overlap.source.execute(f"DELETE FROM m WHERE time >= '{low}' AND time < '{high}'")
+    overlap.source.copy_out("COPY (SELECT * FROM m ORDER BY time) TO STDOUT (FORMAT csv, HEADER)", overlap.csv)
+
+
 def test_replace_empties_ranges_for_which_the_source_has_no_rows(overlap):
     # Day 2 is empty in the source, and its rows in the target are thus none of the source's.
-    overlap.source.execute("DELETE FROM m WHERE time >= '2024-03-02+00' AND time < '2024-03-03+00'")
-    overlap.source.copy_out("COPY (SELECT * FROM m ORDER BY time) TO STDOUT (FORMAT csv, HEADER)", overlap.csv)
+    without(overlap, "2024-03-02+00", "2024-03-03+00")
     overlap.dual_write(low="2024-03-02 06:00:00+00")
     after = overlap.after()
     if overlap.kind_of_source == "csv":
@@ -140,13 +145,60 @@ def test_replace_empties_ranges_for_which_the_source_has_no_rows(overlap):
         assert f"already has {there} rows in" in overlap.run("--overlap", "replace", command="plan").stdout
     overlap.run("--overlap", "replace", "--yes")
     assert overlap.after() == after
-    if overlap.kind_of_source == "postgresql":
-        assert overlap.before() == overlap.source_rows()
-    else:
-        # A stream has ranges only where it has rows: elsewhere rows may stay, but none may be the wrong ones.
-        rest = "time < '2024-03-02+00' OR time >= '2024-03-03+00' AND time < '" + T + "'"
-        assert overlap.target.fingerprint("m", where=rest) == overlap.source_rows()
-        assert overlap.before() == overlap.source_rows(), "the stream's gap kept the target's rows"
+    assert overlap.before() == overlap.source_rows()
+
+
+def test_replace_leaves_nothing_of_others_between_the_last_range_and_t(overlap):
+    # The source's last row before T is in the range before T's own.
+    without(overlap, "2024-03-03 20:00:00+00", T)
+    overlap.dual_write()
+    after = overlap.after()
+    if overlap.kind_of_source != "stdin":
+        there = overlap.target.value(f"SELECT count(*) FROM m WHERE time < '{T}'")
+        assert f"already has {there} rows in" in overlap.run("--overlap", "replace", command="plan").stdout
+    overlap.run("--overlap", "replace", "--yes")
+    assert (overlap.before(), overlap.after()) == (overlap.source_rows(), after)
+
+
+@pytest.mark.parametrize("low", [None, "2024-03-01 00:00:00+00"], ids=["", "from"])
+def test_replace_leaves_rows_before_the_sources_first_unless_from_says_so(overlap, low):
+    without(overlap, "2024-03-01 00:00:00+00", "2024-03-02 06:00:00+00")
+    overlap.dual_write(low="2024-03-01 06:00:00+00", high="2024-03-01 12:00:00+00")
+    earlier = overlap.target.fingerprint("m")
+    overlap.run("--overlap", "replace", "--yes", *(["--from", low] if low else []))
+    assert overlap.target.fingerprint("m", where=f"time >= '2024-03-02+00' AND time < '{T}'") == overlap.source_rows()
+    assert overlap.target.fingerprint("m", where="time < '2024-03-02+00'") == ((0, "0") if low else earlier)
+
+
+@pytest.mark.parametrize("at", ["2024-03-02 06:00:00+00", "2024-03-04 11:00:00+00"], ids=["between", "behind"])
+def test_rows_where_a_database_has_none_are_in_the_way(servers, tmp_path, hyperfill, at):
+    """A database has all of history: what lies beside its rows before T is dual-written, too. Chunks tell where it has none."""
+    overlap = Overlap(servers["ts17"], "hypertable", "postgresql", tmp_path, hyperfill)
+    without(overlap, at[:11] + "00:00:00+00", T if at > "2024-03-03" else "2024-03-03 00:00:00+00")
+    overlap.source.execute("ALTER TABLE m RENAME TO plain; CREATE TABLE m (LIKE plain)")
+    overlap.source.rows("SELECT create_hypertable('m', 'time', chunk_time_interval => interval '1 day')")
+    overlap.source.execute("INSERT INTO m SELECT * FROM plain")
+    overlap.dual_write(low=at, high=at[:11] + "12:00:00+00")
+    there = overlap.target.fingerprint("m")
+    assert_numbers(overlap.run("--range-interval", "6h", check=DATA).stderr, overlap, ranges_min=1)
+    assert overlap.target.fingerprint("m") == there
+    overlap.run("--overlap", "replace", "--yes")
+    assert overlap.before() == overlap.source_rows()
+
+
+def test_replace_deletes_nothing_where_rows_came_to_the_source(servers, tmp_path, hyperfill):
+    overlap = Overlap(servers["pg15"], "plain", "postgresql", tmp_path, hyperfill, step="10 s")
+    without(overlap, "2024-03-04 00:00:00+00", T)
+    overlap.dual_write(low="2024-03-04 06:00:00+00", high="2024-03-04 12:00:00+00")
+    kept = "time >= '2024-03-04+00'"
+    there = overlap.target.fingerprint("m", where=kept)
+    process = overlap.start("--overlap", "replace", "--yes", "--max-rate", "10000rows")
+    wait_until(lambda: not process.running or overlap.pieces() > 0, what="the first piece")
+    overlap.source.execute("INSERT INTO m VALUES ('2024-03-04 06:00:00+00', 0, 'late')")
+    result = process.wait(check=0)
+    assert "rows came to the source" in result.stderr, result
+    assert overlap.target.fingerprint("m", where=kept) == there
+
 
 
 def test_keep_adds(overlap):

@@ -34,6 +34,30 @@ static void test_lock(void **unused)
     checkpoint_close(NULL);
 }
 
+/* A run that never began leaves no file; one that was there stays, though it is empty. */
+static void test_unused(void **unused)
+{
+    struct checkpoint *checkpoint;
+    int fd;
+
+    (void)unused;
+    unlink(path);
+    OK(checkpoint_open(path, &checkpoint, &error));
+    assert_int_equal(access(path, F_OK), 0);
+    checkpoint_close(checkpoint);
+    assert_int_not_equal(access(path, F_OK), 0);
+
+    fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    OK(checkpoint_open(path, &checkpoint, &error));
+    checkpoint_close(checkpoint);
+    assert_int_equal(access(path, F_OK), 0);
+    unlink(path);
+    checkpoint_close(job_open());
+    assert_int_equal(access(path, F_OK), 0);
+}
+
 /* A run that starts while `hyperfill status` looks at the lock is not refused for that. */
 static void *lock_watch(void *stop)
 {
@@ -111,6 +135,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_lock, file_remove),
+        cmocka_unit_test_setup(test_unused, file_remove),
         cmocka_unit_test_setup(test_lock_watched, file_remove),
         cmocka_unit_test_setup(test_lock_race, file_remove),
     };
