@@ -1,5 +1,5 @@
 /* Pieces in the ledger: read, begun, committed. */
-#include "writers/ledger.h"
+#include "writers/ledger_private.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -65,6 +65,34 @@ enum status ledger_read(struct pg *pg, const struct ledger *ledger, struct ledge
     }
     for (size_t i = 0; i < *count; i++)
         read_row(result, (int)i, &(*rows)[i]);
+    PQclear(result);
+    return status;
+}
+
+enum status ledger_read_others(struct pg *pg, const struct ledger *ledger, uint32_t table_oid, struct range **ranges,
+                               size_t *count, struct error *error)
+{
+    PGresult *result = NULL;
+    bool exists = false;
+    enum status status = ledger_exists(pg, ledger, &exists, error);
+
+    *ranges = NULL;
+    *count = 0;
+    if (status != STATUS_OK || !exists)
+        return status;
+    /* Rejects stand under a range that ends before it begins. */
+    status =
+        pg_runf(pg, &result, error,
+                "SELECT DISTINCT p.lo, p.hi FROM %s p JOIN %s j USING (job) WHERE j.table_oid = %u AND j.job <> '%s'"
+                " AND p.lo < p.hi ORDER BY 1, 2",
+                ledger->piece_table, ledger->job_table, table_oid, ledger->job);
+    if (status != STATUS_OK)
+        return status;
+    *ranges = calloc((size_t)PQntuples(result) + 1, sizeof **ranges);
+    if (*ranges == NULL)
+        status = error_set(error, STATUS_SYSTEM, "out of memory");
+    for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++)
+        (*ranges)[(*count)++] = (struct range){number(result, i, 0), number(result, i, 1)};
     PQclear(result);
     return status;
 }
@@ -150,6 +178,58 @@ static enum status look_at_mark(struct pg *pg, const struct ledger *ledger, cons
     return status;
 }
 
+/* Whatever the database's default: a statement must see what was committed while the one before it waited. */
+#define PIECE_BEGIN "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; "
+
+static enum status check_begun(struct pg *pg, struct error *error)
+{
+    if (PQtransactionStatus(pg_conn(pg)) == PQTRANS_INTRANS)
+        return STATUS_OK;
+    return error_set(error, STATUS_SERVER,
+                     "BEGIN has begun no transaction: is there a connection pool in statement mode between? Connect to"
+                     " the server directly");
+}
+
+/* Pieces of a job that has no ledger hold it together, so that ledger_wait can wait for all of them. */
+static void add_pieces_lock(struct sql *sql, const char *function, const struct ledger *ledger)
+{
+    sql_add(sql, "SELECT pg_catalog.%s(pg_catalog.hashtextextended('%s pieces', 0)); ", function, ledger->job);
+}
+
+enum status ledger_wait(struct pg *pg, const struct ledger *ledger, struct error *error)
+{
+    struct sql sql = {0};
+    enum status status;
+
+    sql_add(&sql, PIECE_BEGIN);
+    add_pieces_lock(&sql, "pg_advisory_xact_lock", ledger);
+    status = pg_run(pg, sql.text, NULL, error);
+    sql_reset(&sql);
+    if (status == STATUS_OK)
+        status = check_begun(pg, error);
+    if (status == STATUS_OK)
+        status = ledger_commit_plain(pg, error);
+    if (status != STATUS_OK)
+        pg_rollback(pg);
+    return status;
+}
+
+/* Who waits here for an earlier attempt empties the range of its rows next. */
+static enum status begin_without(struct pg *pg, const struct ledger *ledger, const struct piece_spec *piece,
+                                 struct error *error)
+{
+    struct sql sql = {0};
+    enum status status;
+
+    assert(piece->begin == 0);
+    sql_add(&sql, PIECE_BEGIN);
+    add_pieces_lock(&sql, "pg_advisory_xact_lock_shared", ledger);
+    add_range_lock(&sql, ledger, piece);
+    status = pg_run(pg, sql.text, NULL, error);
+    sql_reset(&sql);
+    return status == STATUS_OK ? check_begun(pg, error) : status;
+}
+
 enum status ledger_begin(struct pg *pg, const struct ledger *ledger, const struct piece_spec *piece,
                          const struct input_position *frontier, bool *already, bool *first_of_range, int64_t *rows,
                          int64_t *bytes, struct error *error)
@@ -159,10 +239,12 @@ enum status ledger_begin(struct pg *pg, const struct ledger *ledger, const struc
     enum status status;
     bool moved;
 
-    *already = *first_of_range = false;
+    *already = false;
+    *first_of_range = ledger->none;
     *rows = *bytes = 0;
-    /* Whatever the database's default: a statement must see what was committed while the one before it waited. */
-    sql_add(&sql, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ");
+    if (ledger->none)
+        return begin_without(pg, ledger, piece, error);
+    sql_add(&sql, PIECE_BEGIN);
     if (piece->begin == 0 && ledger->shared)
         add_range_lock(&sql, ledger, piece);
     if (piece->begin == 0)
@@ -178,10 +260,9 @@ enum status ledger_begin(struct pg *pg, const struct ledger *ledger, const struc
     moved = PQntuples(result) == 1;
     *first_of_range = moved && PQgetvalue(result, 0, 0)[0] == 't';
     PQclear(result);
-    if (PQtransactionStatus(pg_conn(pg)) != PQTRANS_INTRANS)
-        return error_set(error, STATUS_SERVER,
-                         "BEGIN has begun no transaction: is there a connection pool in statement mode between? Connect"
-                         " to the server directly");
+    status = check_begun(pg, error);
+    if (status != STATUS_OK)
+        return status;
     return moved ? STATUS_OK : look_at_mark(pg, ledger, piece, already, rows, bytes, error);
 }
 
@@ -227,6 +308,11 @@ enum status ledger_commit(struct pg *pg, const struct ledger *ledger, const stru
     PGresult *result;
     enum status status;
 
+    if (ledger->none) {
+        *rows = piece_rows;
+        *bytes = piece_bytes;
+        return ledger_commit_plain(pg, error);
+    }
     sql_add(&sql, "UPDATE %s SET rows = rows + " INT64_TEXT ", bytes = bytes + " INT64_TEXT " WHERE ",
             ledger->piece_table, piece_rows, piece_bytes);
     add_key(&sql, ledger, piece);

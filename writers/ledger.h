@@ -8,6 +8,10 @@
  *
  * The row of a piece is written as the first statement of the transaction that carries its rows. Its key locks out
  * everybody who would load the same: another process, another host, our own earlier attempt whose backend still lives.
+ *
+ * Where none may be made (`none`), an advisory lock on (job, range) does the locking out, to the end of the piece's
+ * transaction, and who writes the piece empties its range first: then it does no harm to load it again, and what is
+ * done stands in the checkpoint file alone. Pieces are whole ranges then, and functions here find nothing.
  */
 #pragma once
 
@@ -22,6 +26,7 @@ struct ledger {
     bool rejects;   /* set by who writes rejects: a ledger of an earlier version gets its table of them */
     bool builds;    /* the same for its table of chunks that are being built: see writers/build.h */
     bool shared;    /* several inputs may have rows of one range */
+    bool none;      /* there is no ledger: see above */
     char job[33];   /* id: hash of the fingerprint, hex */
 };
 
@@ -30,7 +35,8 @@ void ledger_reset(struct ledger *ledger);
 
 /*
  * Makes the schema and tables where they are missing; safe when several do so at once. STATUS_SERVER with the GRANT
- * that is needed when the role may not (names --ledger-schema as the other way).
+ * that is needed when the role may not (names --ledger-schema as the other way). Without a ledger: waits until pieces
+ * that earlier runs of the job have left on the server have ended.
  */
 MUST_CHECK enum status ledger_prepare(struct pg *pg, const struct ledger *ledger, struct error *error);
 
@@ -88,6 +94,10 @@ struct ledger_row {
 /* All rows of the job, sorted by lo, input. Caller frees the array. */
 MUST_CHECK enum status ledger_read(struct pg *pg, const struct ledger *ledger, struct ledger_row **rows, size_t *count,
                                    struct error *error);
+
+/* Ranges of the table that other jobs have committed, sorted by lo; they may overlap. Caller frees the array. */
+MUST_CHECK enum status ledger_read_others(struct pg *pg, const struct ledger *ledger, uint32_t table_oid,
+                                          struct range **ranges, size_t *count, struct error *error);
 
 /*
  * First statement of a piece's transaction, sent together with BEGIN: moves the mark from piece->begin to piece->end.

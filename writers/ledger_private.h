@@ -20,5 +20,8 @@ struct ledger_look {
     bool may_build; /* this role may read the table of builds */
 };
 
+/* Without a ledger: returns when no piece of the job is under way any more, whoever has begun it. */
+MUST_CHECK enum status ledger_wait(struct pg *pg, const struct ledger *ledger, struct error *error);
+
 MUST_CHECK enum status ledger_look(struct pg *pg, const struct ledger *ledger, struct ledger_look *found,
                                    struct error *error);

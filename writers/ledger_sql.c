@@ -36,9 +36,15 @@ void ledger_reset(struct ledger *ledger)
 /* By the catalog, because to_regclass fails where the schema may not be used. */
 enum status ledger_look(struct pg *pg, const struct ledger *ledger, struct ledger_look *found, struct error *error)
 {
-    char *name = pg_literal(ledger->schema);
+    char *name;
     PGresult *result;
-    enum status status = pg_runf(
+    enum status status;
+
+    *found = (struct ledger_look){0};
+    if (ledger->none)
+        return STATUS_OK;
+    name = pg_literal(ledger->schema);
+    status = pg_runf(
         pg, &result, error,
         "SELECT count(*) > 0, count(c.oid) FILTER (WHERE c.relname IN ('job', 'piece')) = 2,"
         " count(c.oid) FILTER (WHERE c.relname = 'reject') = 1,"
@@ -214,8 +220,11 @@ static enum status add_conflicts_column(struct pg *pg, const struct ledger *ledg
 enum status ledger_prepare(struct pg *pg, const struct ledger *ledger, struct error *error)
 {
     struct ledger_look found = {0};
-    enum status status = ledger_look(pg, ledger, &found, error);
+    enum status status;
 
+    if (ledger->none)
+        return ledger_wait(pg, ledger, error);
+    status = ledger_look(pg, ledger, &found, error);
     if (status == STATUS_OK && !is_whole(ledger, &found)) {
         status = pg_runf(pg, NULL, error, LEDGER_BEGIN LEDGER_LOCK);
         if (status == STATUS_OK)
@@ -289,6 +298,8 @@ enum status ledger_register(struct pg *pg, const struct ledger *ledger, uint32_t
     enum status status;
 
     *layout_kept = NULL;
+    if (ledger->none)
+        return STATUS_OK;
     for (int i = 0; i < 4; i++)
         literals[i] = pg_literal(texts[i]);
     /* READ COMMITTED: the SELECT sees what a faster process has committed while the INSERT waited for it. */
@@ -334,9 +345,12 @@ enum status ledger_find_rival(struct pg *pg, const struct ledger *ledger, uint32
 
 enum status ledger_finish(struct pg *pg, const struct ledger *ledger, struct error *error)
 {
-    enum status status =
-        pg_runf(pg, NULL, error, "%sUPDATE %s SET finished = now() WHERE job = '%s' AND finished IS NULL; COMMIT",
-                LEDGER_BEGIN, ledger->job_table, ledger->job);
+    enum status status;
+
+    if (ledger->none)
+        return STATUS_OK;
+    status = pg_runf(pg, NULL, error, "%sUPDATE %s SET finished = now() WHERE job = '%s' AND finished IS NULL; COMMIT",
+                     LEDGER_BEGIN, ledger->job_table, ledger->job);
 
     if (status != STATUS_OK)
         pg_rollback(pg);

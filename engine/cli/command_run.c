@@ -40,7 +40,11 @@ static enum status run_rewrite_checkpoint(struct run *run, struct error *error)
 /* Tells what the file and the ledger disagree about. */
 static void run_tell_checkpoint(const struct run *run)
 {
-    if (run->before.damaged)
+    if (run->job.ledger.none && (run->before.damaged || run->before.torn))
+        log_line(LOG_WARNING,
+                 "the checkpoint file %s is damaged at its end: ranges that it does not name are loaded again",
+                 run->path);
+    else if (run->before.damaged)
         log_line(LOG_WARNING, "the checkpoint file %s is damaged at line %lld: rebuilt from the ledger in the target",
                  run->path, (long long)run->before.damaged_line);
     else if (run->before.torn)
@@ -287,11 +291,14 @@ enum status command_run(const struct options *options, struct error *error)
     if (status == STATUS_OK && run->job.finished) {
         char count[NUMBER_TEXT_MAX];
 
-        log_line(
-            LOG_NOTICE,
-            "nothing to do: the job is complete, %s rows; to load again, forget it first: hyperfill clean --target … "
-            "--table %s",
-            count_format(run->job.rows_before, count), options->table);
+        if (run->job.ledger.none)
+            log_line(LOG_NOTICE, "nothing to do: the job is complete, %s rows; to load again, remove %s",
+                     count_format(run->job.rows_before, count), run->path);
+        else
+            log_line(LOG_NOTICE,
+                     "nothing to do: the job is complete, %s rows; to load again, forget it first: hyperfill clean "
+                     "--target … --table %s",
+                     count_format(run->job.rows_before, count), options->table);
         status = run_tell_complete(run, error);
         if (status == STATUS_OK)
             status = run_catch_up(run, error);

@@ -26,7 +26,7 @@ static enum status refuse_options(const struct job *job, const struct options *o
         return error_set(error, STATUS_USAGE,
                          "--spill-dir is for a CSV source that is read front to back; this one is asked for one "
                          "range after the other");
-    return STATUS_OK;
+    return job_unledgered_check(job, error);
 }
 
 /* Files first: it costs nothing to find out that they are not there. */

@@ -135,7 +135,7 @@ MUST_CHECK enum status job_check_overlap(const struct job *job, struct error *er
 MUST_CHECK enum status job_empty_gaps(struct job *job, struct error *error);
 
 /* Adds them to the ranges that are not committed yet, where rows in them are in the way. Both are sorted. */
-MUST_CHECK enum status job_add_gaps(const struct job *job, struct range **ranges, size_t *count, struct error *error);
+MUST_CHECK enum status job_add_gaps(struct job *job, struct range **ranges, size_t *count, struct error *error);
 
 /* What a quick look finds wrong with --until of a PostgreSQL source: see engine/method/until_check.h. */
 #define JOB_UNTIL_MAX 512
@@ -208,6 +208,15 @@ MUST_CHECK enum status job_command_ranges(const struct job *job, struct task **t
 
 /* The command's name and the hash of its text. */
 void job_command_key(const struct job *job, char *text, size_t size);
+
+/* --- job_unledgered.c --- */
+
+/* --ledger none: STATUS_USAGE for what is not to be had without a ledger. */
+MUST_CHECK enum status job_unledgered_check(const struct job *job, struct error *error);
+
+/* Takes from the checkpoint file, which is this job's, what else the ledger says; nothing where there is a ledger. */
+MUST_CHECK enum status job_unledgered_resume(struct job *job, const struct checkpoint_state *state,
+                                             struct error *error);
 
 /* --- job_writing.c --- */
 

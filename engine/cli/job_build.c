@@ -12,6 +12,8 @@ static enum build_rule rule_of(const struct options *options)
 {
     if (options->compress_after)
         return BUILD_RULE_ALWAYS;
+    if (options->ledger == LEDGER_NONE)
+        return BUILD_RULE_NEVER;
     switch (options->strategy) {
     case STRATEGY_APPEND: return BUILD_RULE_NEVER;
     case STRATEGY_BUILD:
@@ -27,7 +29,8 @@ static enum build_compress compress_of(const struct options *options)
         return BUILD_COMPRESS_AFTER;
     if (options->strategy == STRATEGY_COMPRESS)
         return BUILD_COMPRESS_ALWAYS;
-    return options->strategy == STRATEGY_AUTO ? BUILD_COMPRESS_AUTO : BUILD_COMPRESS_NEVER;
+    return options->strategy == STRATEGY_AUTO && options->ledger != LEDGER_NONE ? BUILD_COMPRESS_AUTO
+                                                                                : BUILD_COMPRESS_NEVER;
 }
 
 static enum status probe(struct job *job, const char *unsorted, struct error *error)

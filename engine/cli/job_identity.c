@@ -181,12 +181,16 @@ enum status job_fingerprint(struct job *job, struct error *error)
     text_add(job, "from", bound_text(job, job->window.lo));
     text_add(job, "until", bound_text(job, job->window.hi));
     text_add(job, "dialect", job_reads_csv(job) ? dialect_text(job) : strdup("postgresql"));
+    /* Who goes on without a ledger does not hold the locks of one, and the other way round. */
+    if (job->options->ledger == LEDGER_NONE)
+        text_add(job, "ledger", strdup("none"));
     for (int i = 0; i < job->text_count; i++)
         sql_add(&lines, "%s=%s\n", job->texts[i].key, job->texts[i].value);
     job->fingerprint = lines.text;
     hash = XXH3_128bits(lines.text, lines.size);
     snprintf(id, sizeof id, "%016llx%016llx", (unsigned long long)hash.high64, (unsigned long long)hash.low64);
     ledger_init(&job->ledger, job->options->ledger_schema, id);
+    job->ledger.none = job->options->ledger == LEDGER_NONE;
     job->ledger.shared = job->input_count > 1;
     job->ledger.rejects = job->options->on_bad_row == BAD_ROW_REJECT;
     /*

@@ -30,6 +30,7 @@ enum command {
 };
 enum strategy { STRATEGY_AUTO, STRATEGY_APPEND, STRATEGY_BUILD, STRATEGY_COMPRESS };
 enum policies_mode { POLICIES_PAUSE, POLICIES_LEAVE };
+enum ledger_mode { LEDGER_KEEP, LEDGER_NONE };
 enum order { ORDER_NEWEST, ORDER_OLDEST };
 enum overlap { OVERLAP_ERROR, OVERLAP_REPLACE, OVERLAP_KEEP };
 enum bad_row { BAD_ROW_STOP, BAD_ROW_REJECT };
@@ -102,6 +103,7 @@ struct options {
     const char *reject_file;      /* NULL: hyperfill-<table>.rejects */
     enum progress_mode progress;
     enum policies_mode policies;
+    enum ledger_mode ledger;
     bool allow_drop; /* retention is restored also where it drops what was loaded */
     bool yes;
     bool json;    /* status --json, policies show --json */

@@ -33,6 +33,7 @@ static const char *const strategy_choices[] = {"auto", "append", "build", "compr
 static const char *const dialect_choices[] = {"server", "sniff", NULL};
 static const char *const wire_choices[] = {"auto", "csv", "binary", NULL};
 static const char *const verify_choices[] = {"before", "after", NULL};
+static const char *const ledger_choices[] = {"keep", "none", NULL};
 static const char *const policies_choices[] = {"pause", "leave", NULL};
 static const char *const progress_choices[] = {"auto", "bar", "plain", "json", "none", NULL};
 
@@ -86,6 +87,10 @@ const struct option_entry option_table[] = {
      .help = "compress each chunk once its rows are in, never as they come"},
     {"checkpoint", "FILE", JOB | STATUS, 0, GROUP_JOB, OPTION_TEXT, AT(checkpoint),
      .help = "the journal of the job, from which it resumes", .default_text = "hyperfill-NAME.checkpoint, of several tables hyperfill-tables.checkpoint"},
+    {"ledger", "HOW", PLAN | RUN, 0, GROUP_JOB, OPTION_CHOICE, AT(ledger), .choices = ledger_choices,
+     .help = "keep it in the target; or none, where no table of ours may be there: of a source that is asked for ranges, "
+             "with --overlap replace; what is done then stands in the checkpoint file alone, and a range that was under "
+             "way is emptied and loaded again", .default_text = "keep"},
     {"ledger-schema", "NAME", JOB | CLEAN | VERIFY | POLICIES | REFRESH | POINT | SCHEMA, 0, GROUP_JOB, OPTION_TEXT, AT(ledger_schema),
      .help = "the schema of the target that keeps the ledger: which rows are in", .default_text = "hyperfill"},
 

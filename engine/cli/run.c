@@ -144,6 +144,8 @@ enum status run_plan(struct run *run, const struct checkpoint_state *before, str
     enum status status = job_check_checkpoint(job, before, run->path, error);
 
     if (status == STATUS_OK)
+        status = job_unledgered_resume(job, before, error);
+    if (status == STATUS_OK)
         status = job_rejects_prepare(job, &run->rejects, error);
     if (status != STATUS_OK || job->finished)
         return status;

@@ -8,6 +8,11 @@ enum status run_check_policies(struct run *run, struct error *error)
 {
     const struct job *job = &run->job;
 
+    if (job->ledger.none && job->options->policies == POLICIES_PAUSE && strcmp(job->policy_jobs, "{}") != 0)
+        return error_set(error, STATUS_USAGE,
+                         "%s has policies to be paused, which are remembered in the ledger: with --ledger none pause"
+                         " them yourself (SELECT alter_job(…, scheduled => false)), or take --policies leave",
+                         job->table.sql);
     return job->options->policies == POLICIES_PAUSE ? policies_check_rights(&job->policies, &job->table, error)
                                                     : STATUS_OK;
 }
@@ -68,5 +73,7 @@ enum status run_take_over_policies(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
 
+    if (job->ledger.none)
+        return STATUS_OK;
     return policies_take_over(job->target, &job->ledger, &job->table, job->options->allow_drop, error);
 }

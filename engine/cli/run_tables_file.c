@@ -8,7 +8,12 @@
 
 void run_tables_changes(const struct set_run *set)
 {
-    if (set->before.damaged)
+    if (set->tables.count > 0 && set->tables.items[0].run.job.options->ledger == LEDGER_NONE &&
+        (set->before.damaged || set->before.torn))
+        log_line(LOG_WARNING,
+                 "the checkpoint file %s is damaged at its end: ranges that it does not name are loaded again",
+                 set->path);
+    else if (set->before.damaged)
         log_line(LOG_WARNING, "the checkpoint file %s is damaged at line %lld: rebuilt from the ledger in the target",
                  set->path, (long long)set->before.damaged_line);
     else if (set->before.torn)

@@ -76,6 +76,8 @@ void pg_close(struct pg *pg)
 
 void pg_disconnect(struct pg *pg)
 {
+    if (pg == NULL)
+        return;
     if (pg_connected(pg) && PQtransactionStatus(pg->conn) == PQTRANS_ACTIVE)
         (void)pg_cancel(pg);
     pg_close(pg);

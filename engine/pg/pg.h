@@ -54,7 +54,7 @@ void pg_free(struct pg *pg); /* cancels what runs, closes; NULL is fine */
 /* Connects if not connected or if the connection was lost. Deadline: connect_timeout of the address, else 30 s. */
 MUST_CHECK enum status pg_connect(struct pg *pg, struct error *error);
 bool pg_connected(const struct pg *pg);
-void pg_disconnect(struct pg *pg); /* cancels a running query first */
+void pg_disconnect(struct pg *pg); /* cancels a running query first; takes NULL */
 PGconn *pg_conn(struct pg *pg);    /* for PQescapeLiteral and PQserverVersion */
 
 /*

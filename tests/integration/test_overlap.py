@@ -160,6 +160,20 @@ def test_replace_leaves_nothing_of_others_between_the_last_range_and_t(overlap):
     assert (overlap.before(), overlap.after()) == (overlap.source_rows(), after)
 
 
+@pytest.mark.parametrize("backwards", [False, True], ids=["", "backwards"])
+def test_replace_leaves_what_other_jobs_have_loaded(servers, tmp_path, hyperfill, backwards):
+    """One file after the other, each with the same T: what lies behind one of them, or before it, is not dual-written."""
+    overlap = Overlap(servers["ts17"], "hypertable", "csv", tmp_path, hyperfill)
+    overlap.dual_write()
+    after = overlap.after()
+    files = [("2024-03-01", "2024-03-03"), ("2024-03-03", "2024-03-04"), ("2024-03-04", T)]
+    for low, high in reversed(files) if backwards else files:
+        overlap.csv = tmp_path / f"{low}.csv"
+        overlap.source.copy_out(f"COPY (SELECT * FROM m WHERE time >= '{low}+00' AND time < '{high}') TO STDOUT (FORMAT csv, HEADER)", overlap.csv)
+        overlap.run("--overlap", "replace", "--yes", "--checkpoint", low)
+    assert (overlap.before(), overlap.after()) == (overlap.source_rows(), after)
+
+
 @pytest.mark.parametrize("low", [None, "2024-03-01 00:00:00+00"], ids=["", "from"])
 def test_replace_leaves_rows_before_the_sources_first_unless_from_says_so(overlap, low):
     without(overlap, "2024-03-01 00:00:00+00", "2024-03-02 06:00:00+00")
