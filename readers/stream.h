@@ -128,6 +128,12 @@ MUST_CHECK enum status stream_sample(struct stream_source *source, struct stream
 MUST_CHECK enum status stream_ranges(struct stream_source *source, struct range **ranges, size_t *count,
                                      struct stop *stop, struct error *error);
 
+/*
+ * Of a job that is complete: reads an input that cannot seek to its end. STATUS_DATA if it is not what was loaded: it
+ * differs before a mark, or has rows behind the last one.
+ */
+MUST_CHECK enum status stream_compare(const struct stream_source *source, struct stop *stop, struct error *error);
+
 /* The inputs of a job, which reader threads take one after the other; the pipeline's `source`. */
 struct stream_set {
     struct stream_source *sources; /* the i-th has input == i */
