@@ -118,6 +118,21 @@ def test_resume_with_other_sizes_is_exact(target, hyperfill, chance, after):
     assert target.database.fingerprint("m") == target.copied(file)
 
 
+@pytest.mark.parametrize("before, after", [("16MB", "256MB"), ("256MB", "16MB")])
+def test_what_is_left_is_loaded_with_other_sizes(target, hyperfill, before, after):
+    """The same, with a first run of which some is certain to be there and some to be missing."""
+    target.create()
+    count = 60_000
+    file = target.file(HEADER + records(count, width=300, step_seconds=1))
+    # The hour in the middle of which rows begin to be refused has some that were committed before, or none.
+    target.database.execute("ALTER TABLE m ADD CONSTRAINT early CHECK (time < '2024-03-01 10:30:00+00')")
+    hyperfill.run(*target.arguments(file, "--memory", before, "--jobs", "2", "--order", "oldest"), check=DATA)
+    assert 0 < target.count() < count
+    target.database.execute("ALTER TABLE m DROP CONSTRAINT early")
+    hyperfill.run(*target.arguments(file, "--memory", after, "--jobs", "3"))
+    assert target.database.fingerprint("m") == target.copied(file)
+
+
 def test_two_tables_from_one_file(target, hyperfill):
     """There: the same import id used for another table loads 0 rows, exit status 0."""
     target.create()
