@@ -53,6 +53,7 @@ make_files() {
     "$generate" --rows "$rows" >"$work/f.csv"
     text_size=$(stat -c %s "$work/f.csv")
     zstd -q -3 "$work/f.csv" -o "$work/one.zst"
+    zstd -q -3 --no-check "$work/f.csv" -o "$work/unchecked.zst"
     zstd -q -3 --long=27 "$work/f.csv" -o "$work/long.zst"
     (cd "$work" && split -b "$frame_bytes" f.csv part. && zstd -q -3 -c part.* >frames.zst && rm part.*)
     gzip -k -c "$work/f.csv" >"$work/one.gz"
@@ -117,6 +118,7 @@ printf '\nTimes in ms\n\n'
 printf '| input | processor | tool | ratio | limit | within | wall ratio |\n|---|---|---|---|---|---|---|\n'
 for verify in after before; do
     compare "zst, one frame" "$work/one.zst" 256 $verify 1.25 zstd -dc
+    compare "zst, one frame without a checksum" "$work/unchecked.zst" 256 $verify 1.25 zstd -dc
     compare "zst, one frame of 24 MiB" "$work/small.zst" 256 $verify 1.25 zstd -dc
     compare "zst, frames of 16 MiB" "$work/frames.zst" 256 $verify 1.25 zstd -dc
     compare "zst, --long=27" "$work/long.zst" 1024 $verify 1.25 zstd --long=27 -dc

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/log.h"
-
 /* Half of --memory is for blocks and a quarter for a long record, so this much is left. */
 #define MEMORY_SHARE 4
 /* Of that, rings have one part, windows three. */
@@ -16,22 +14,6 @@
 /* gzip's window is small: more than a good ring is of no use. */
 #define GZIP_MEMORY_MAX ((int64_t)8 << 20)
 #define DROP_SIZE ((size_t)64 << 10)
-/* Text that is verified first is read, and kept, so much at a time. */
-#define KEEP_STEP ((size_t)256 << 10)
-
-struct bytes {
-    struct raw raw;
-    enum bytes_kind kind;
-    int64_t offset;            /* of a plain file, where it is read next */
-    struct parallel *parallel; /* NULL: in this thread, by the decoder */
-    struct decoder decoder;
-    bool held; /* the last byte that was decompressed: it may be its unit's last, which must be verified first */
-    char held_byte;
-    char spare[2]; /* for a reader with room for one byte, who cannot see whether another follows */
-    size_t spare_at, spare_size;
-    char *kept; /* all of the text, which was verified; NULL: it is decompressed */
-    size_t kept_at, kept_size;
-};
 
 /* ---- Memory ---- */
 
@@ -140,8 +122,7 @@ enum status bytes_read(struct bytes *bytes, struct stop *stop, char *to, size_t 
 
 /* ---- Opening ---- */
 
-/* Reads and drops `size` bytes. */
-static enum status drop(struct bytes *bytes, struct stop *stop, int64_t size, struct error *error)
+enum status bytes_drop(struct bytes *bytes, struct stop *stop, int64_t size, struct error *error)
 {
     char *buffer = size > 0 ? malloc(DROP_SIZE) : NULL;
     enum status status = STATUS_OK;
@@ -166,7 +147,7 @@ static enum status drop(struct bytes *bytes, struct stop *stop, int64_t size, st
     return status;
 }
 
-static enum status open_compressed(struct bytes *bytes, int64_t offset, struct stop *stop, struct error *error)
+enum status bytes_open_compressed(struct bytes *bytes, int64_t offset, struct stop *stop, struct error *error)
 {
     int64_t from = 0, text = 0;
     enum status status = STATUS_OK;
@@ -183,7 +164,7 @@ static enum status open_compressed(struct bytes *bytes, int64_t offset, struct s
         if (status == STATUS_OK)
             decoder_seek(&bytes->decoder, from, -1);
     }
-    return status == STATUS_OK ? drop(bytes, stop, offset - text, error) : status;
+    return status == STATUS_OK ? bytes_drop(bytes, stop, offset - text, error) : status;
 }
 
 enum status bytes_open(const struct bytes_file *file, int64_t offset, struct stop *stop, struct bytes **result,
@@ -197,11 +178,11 @@ enum status bytes_open(const struct bytes_file *file, int64_t offset, struct sto
     bytes->raw.file = *file;
     status = raw_recognise(&bytes->raw, stop, &bytes->kind, error);
     if (status == STATUS_OK && bytes->kind != BYTES_PLAIN)
-        status = open_compressed(bytes, offset, stop, error);
+        status = bytes_open_compressed(bytes, offset, stop, error);
     else if (status == STATUS_OK && file->seekable)
         bytes->offset = offset;
     else if (status == STATUS_OK)
-        status = drop(bytes, stop, offset, error);
+        status = bytes_drop(bytes, stop, offset, error);
     if (status != STATUS_OK) {
         bytes_close(bytes);
         return status;
@@ -220,114 +201,16 @@ void bytes_close(struct bytes *bytes)
     free(bytes);
 }
 
-/* ---- Verifying ---- */
-
-/* Whether frames are verified as they come. */
-static enum status is_verified_first(struct bytes *bytes, struct stop *stop, bool *verified, struct error *error)
-{
-    int64_t offset = 0;
-    enum status status = STATUS_OK;
-
-    *verified = bytes->kind == BYTES_PLAIN;
-    if (bytes->kind != BYTES_ZSTD || bytes->parallel == NULL)
-        return STATUS_OK;
-    while (status == STATUS_OK && !*verified) {
-        struct frame frame;
-
-        status = frame_find(&bytes->raw, stop, offset, INT64_MAX, &frame, verified, error);
-        if (status != STATUS_OK || *verified)
-            break;
-        if (frame.until < 0 || frame.text < 0 || frame.text > parallel_ring_size(bytes->parallel))
-            break;
-        offset = frame.until;
-    }
-    return status;
-}
-
-/* Reads on to the end; `buffer` is of use only to be written into. */
-static enum status read_through(struct bytes *bytes, struct stop *stop, char *buffer, size_t size, struct error *error)
-{
-    enum status status = STATUS_OK;
-    size_t got = 1;
-
-    log_line(LOG_NOTICE, "%s: verifying its checksums before its rows are used", bytes->raw.file.name);
-    while (status == STATUS_OK && got > 0)
-        status = bytes_read(bytes, stop, buffer, size, &got, error);
-    return status;
-}
-
-/* Whether another step of text can be kept beside what decompressing takes. */
-static bool has_room(struct bytes *bytes, size_t used)
-{
-    const struct raw *raw = &bytes->raw;
-    int64_t taken = bytes->parallel != NULL ? parallel_memory(bytes->parallel) : memory_decoders(raw, bytes->kind);
-
-    return (int64_t)(used + KEEP_STEP) + taken <= bytes_memory(bytes->kind, raw->file.memory_bytes);
-}
-
-/* Reads into `kept`, to the end or as far as there is room; memory that has no text yet is only an address. */
-static enum status read_kept(struct bytes *bytes, struct stop *stop, char *kept, size_t *used, bool *end,
-                             struct error *error)
-{
-    enum status status = STATUS_OK;
-    size_t got = 1;
-
-    for (*used = 0; status == STATUS_OK && got > 0 && has_room(bytes, *used); *used += got)
-        status = bytes_read(bytes, stop, kept + *used, KEEP_STEP, &got, error);
-    *end = got == 0;
-    return status;
-}
-
-static void close_decoders(struct bytes *bytes)
-{
-    parallel_close(bytes->parallel);
-    bytes->parallel = NULL;
-    decoder_close(&bytes->decoder);
-    bytes->held = false;
-    bytes->spare_at = bytes->spare_size = 0;
-}
-
-/* All was read: it is given from memory, or decompressed again. */
-static enum status begin_again(struct bytes *bytes, int64_t offset, struct stop *stop, char *kept, size_t kept_size,
-                               struct error *error)
-{
-    close_decoders(bytes);
-    bytes->kept = kept;
-    bytes->kept_size = kept_size;
-    if (kept != NULL)
-        return drop(bytes, stop, offset, error);
-    atomic_store(&bytes->raw.taken, 0);
-    return open_compressed(bytes, offset, stop, error);
-}
-
-enum status bytes_verify(struct bytes *bytes, int64_t offset, struct stop *stop, struct error *error)
-{
-    const size_t memory = (size_t)bytes_memory(bytes->kind, bytes->raw.file.memory_bytes);
-    bool verified = false, end = false;
-    enum status status = is_verified_first(bytes, stop, &verified, error);
-    char *kept;
-    size_t used;
-
-    if (status != STATUS_OK || verified)
-        return status == STATUS_OK ? drop(bytes, stop, offset, error) : status;
-    kept = malloc(memory > KEEP_STEP ? memory : KEEP_STEP);
-    if (kept == NULL)
-        return error_set(error, STATUS_SYSTEM, "out of memory");
-    status = read_kept(bytes, stop, kept, &used, &end, error);
-    if (status == STATUS_OK && !end)
-        status = read_through(bytes, stop, kept, KEEP_STEP, error);
-    if (status != STATUS_OK || !end) {
-        free(kept);
-        kept = NULL;
-    }
-    return status == STATUS_OK ? begin_again(bytes, offset, stop, kept, used, error) : status;
-}
-
 /* ---- What is known of it ---- */
 
 bool bytes_ready(const struct bytes *bytes)
 {
     return bytes->kind == BYTES_PLAIN && !bytes->raw.file.seekable && raw_ready(&bytes->raw);
+}
+
+bool bytes_verified(const struct bytes *bytes)
+{
+    return bytes->verified;
 }
 
 enum bytes_kind bytes_kind(const struct bytes *bytes)

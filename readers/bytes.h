@@ -51,12 +51,16 @@ MUST_CHECK enum status bytes_read(struct bytes *bytes, struct stop *stop, char *
 
 /*
  * Of an input that can seek and was opened at 0, before anything is read of it: makes sure that no byte is given before
- * the frame or member that it is in was verified, and goes to `offset`. So it is anyway for zstd if all frames tell
- * their sizes and have room in a thread's ring: of these only the headers are looked at. Everything else is
- * decompressed to its end first. The text is kept where the memory has room for all of it, and then given from there;
- * else it is decompressed a second time, which is told in a notice.
+ * the checksum of its frame or member was seen to be right, and goes to `offset`. So it is anyway for zstd if all
+ * frames tell their sizes and have room in a thread's ring: of these only the headers are looked at. Of a frame without
+ * a checksum there is nothing to see at its end but that it is there, which the headers of its blocks tell, too.
+ * Everything else is decompressed to its end first. The text is kept where the memory has room for all of it, and then
+ * given from there; else it is decompressed a second time, which is told in a notice.
  */
 MUST_CHECK enum status bytes_verify(struct bytes *bytes, int64_t offset, struct stop *stop, struct error *error);
+
+/* By bytes_verify, all that is given; false if there are frames without a checksum, which may still prove corrupt. */
+bool bytes_verified(const struct bytes *bytes);
 
 /* A plain pipe has more right now, so that reading does not wait; false for everything else. */
 bool bytes_ready(const struct bytes *bytes);

@@ -40,6 +40,7 @@ static enum header data_header(const unsigned char *text, size_t size, struct fr
     if (!single)
         frame->window = window_of(text[at++]);
     frame->dictionary = little(text + at, dictionary) != 0;
+    frame->checked = (descriptor & 4) != 0;
     at += dictionary;
     value = little(text + at, sizes) + (sizes == 2 ? 256 : 0);
     frame->text = sizes > 0 && value <= INT64_MAX / 4 ? (int64_t)value : -1;
@@ -81,7 +82,7 @@ static enum status read_at(struct raw *raw, struct stop *stop, int64_t offset, u
 }
 
 /* Walks from block to block. */
-static enum status frame_walk(struct raw *raw, struct stop *stop, int64_t most, bool checksum, struct frame *frame,
+static enum status frame_walk(struct raw *raw, struct stop *stop, int64_t most, struct frame *frame,
                               struct error *error)
 {
     int64_t at = frame->from + frame->header_size;
@@ -103,8 +104,9 @@ static enum status frame_walk(struct raw *raw, struct stop *stop, int64_t most, 
             return STATUS_OK;
         at += BLOCK_HEADER + ((header >> 1 & 3) == 1 ? 1 : (int64_t)(header >> 3));
     }
-    if (last && at + (checksum ? CHECKSUM_SIZE : 0) <= raw->file.size)
-        frame->until = at + (checksum ? CHECKSUM_SIZE : 0);
+    at += frame->checked ? CHECKSUM_SIZE : 0;
+    if (last && at <= raw->file.size)
+        frame->until = at;
     return STATUS_OK;
 }
 
@@ -123,7 +125,7 @@ enum status frame_find(struct raw *raw, struct stop *stop, int64_t offset, int64
         if (frame_header(text, got, offset, frame) != HEADER_GOOD)
             return STATUS_OK;
         if (!frame->skippable)
-            return frame_walk(raw, stop, most, (text[4] & 4) != 0, frame, error);
+            return frame_walk(raw, stop, most, frame, error);
         if (frame->until > raw->file.size) {
             frame->until = -1;
             return STATUS_OK;

@@ -167,6 +167,11 @@ int64_t parallel_ring_size(const struct parallel *parallel)
     return parallel->ring_size;
 }
 
+int parallel_threads(const struct parallel *parallel)
+{
+    return parallel->worker_count;
+}
+
 int64_t parallel_memory(struct parallel *parallel)
 {
     int64_t memory;

@@ -1,5 +1,5 @@
 /*
- * Between the files of bytes: the input as it is (raw), a decompressor (decoder), the threads (parallel).
+ * Between the files of bytes: the input as it is (raw), a decompressor (decoder), the threads (parallel), verifying.
  */
 #pragma once
 
@@ -98,6 +98,7 @@ struct frame {
     int64_t window; /* memory that it needs */
     int64_t text;   /* its size when decompressed; -1: not told */
     bool dictionary;
+    bool checked; /* a checksum stands behind it */
 };
 
 enum header { HEADER_GOOD, HEADER_SHORT, HEADER_FOREIGN };
@@ -131,6 +132,8 @@ int64_t parallel_position(struct parallel *parallel);
 /* A frame whose size is told and not more is verified before anything of it is given. */
 int64_t parallel_ring_size(const struct parallel *parallel);
 
+int parallel_threads(const struct parallel *parallel);
+
 /* What it holds now of bytes_memory(). */
 int64_t parallel_memory(struct parallel *parallel);
 
@@ -138,6 +141,28 @@ int64_t parallel_memory(struct parallel *parallel);
 #define DECODER_MEMORY ((int64_t)768 << 10)
 
 /* --- bytes.c --- */
+
+struct bytes {
+    struct raw raw;
+    enum bytes_kind kind;
+    int64_t offset;            /* of a plain file, where it is read next */
+    struct parallel *parallel; /* NULL: in this thread, by the decoder */
+    struct decoder decoder;
+    bool held; /* the last byte that was decompressed: it may be its unit's last, which must be verified first */
+    char held_byte;
+    char spare[2]; /* for a reader with room for one byte, who cannot see whether another follows */
+    size_t spare_at, spare_size;
+    char *kept; /* all of the text, which was verified; NULL: it is decompressed */
+    size_t kept_at, kept_size;
+    bool verified; /* all that is given was verified before */
+};
+
+/* Reads and drops `size` bytes. */
+MUST_CHECK enum status bytes_drop(struct bytes *bytes, struct stop *stop, int64_t size, struct error *error);
+
+/* Starts to decompress at `offset`. */
+MUST_CHECK enum status bytes_open_compressed(struct bytes *bytes, int64_t offset, struct stop *stop,
+                                             struct error *error);
 
 /* The memory for decoders with their windows, and that for rings, of all of --memory; and the --memory for a window. */
 int64_t memory_decoders(const struct raw *raw, enum bytes_kind kind);

@@ -218,18 +218,19 @@ static struct bytes_file file_of(const struct stream_source *source)
 
 /*
  * Opens a file anew where it is to be read from. Checksums stand behind what they are about, and nothing may be
- * committed that turns out to be corrupt: so a compressed file is verified before any of its rows is used.
+ * committed that turns out to be corrupt: so a compressed file is verified before any of its rows is used, unless the
+ * check for overlaps has read it to its end since.
  */
-static enum status open_at(struct input *input, struct input_position start, bool verified, struct error *error)
+static enum status open_at(struct input *input, struct input_position start, bool verifies, struct error *error)
 {
     const struct stream_source *source = input->source;
     struct bytes_file file = file_of(source);
-    enum status status = bytes_open(&file, verified ? 0 : start.offset, input->stop, &input->bytes, error);
+    enum status status = bytes_open(&file, verifies ? 0 : start.offset, input->stop, &input->bytes, error);
 
     input->own_bytes = status == STATUS_OK;
-    input->verified = verified;
-    if (status == STATUS_OK && verified)
+    if (status == STATUS_OK && verifies)
         status = bytes_verify(input->bytes, start.offset, input->stop, error);
+    input->verified = source->verified || (status == STATUS_OK && verifies && bytes_verified(input->bytes));
     input->window = start;
     return status == STATUS_OK ? input_refill(input, 0, start.line, error) : status;
 }
@@ -254,7 +255,7 @@ enum status input_open(struct input *input, const struct stream_source *source, 
     size_t most = record_max > (int64_t)BUFFER_MIN ? (size_t)record_max : BUFFER_MIN;
     enum status status = STATUS_OK;
     bool resumed = start.offset > 0, begun = resumed || source->mark_count > 0;
-    bool verified = runs && !begun && !source->verify_after && source->kind != BYTES_PLAIN;
+    bool verifies = runs && !begun && !source->verify_after && !source->verified && source->kind != BYTES_PLAIN;
 
     *input = (struct input){.source = source, .stop = stop, .stats = stats};
     if (most < source->head_size)
@@ -269,7 +270,7 @@ enum status input_open(struct input *input, const struct stream_source *source, 
     if (!resumed)
         start = (struct input_position){.offset = source->header_end, .line = 1 + source->header_lines};
     if (status == STATUS_OK && source->seekable)
-        return open_at(input, start, verified, error);
+        return open_at(input, start, verifies, error);
     input->bytes = source->bytes;
     if (status == STATUS_OK)
         status = take_head(input, error);

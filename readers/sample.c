@@ -344,6 +344,8 @@ enum status stream_ranges(struct stream_source *source, struct range **ranges, s
     status = input_open(&input, source, (struct input_position){0}, false, memory / 4, stop, NULL, error);
     while (status == STATUS_OK) {
         status = look_window(&input, &cutter, &times, &set, &used, &bad, error);
+        if (status == STATUS_OK && !bad && input.last && used == input.size)
+            source->verified = source->kind != BYTES_PLAIN;
         if (status != STATUS_OK || bad || (input.last && used == input.size))
             break;
         status = input_refill(&input, used, 1, error);

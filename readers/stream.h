@@ -59,6 +59,7 @@ struct stream_source {
     bool alone;        /* no other input has rows of the same times, as far as known */
     bool reject;       /* records whose time cannot be read go into a piece of RANGE_REJECTS; else they end the run */
     bool verify_after; /* checksums of a compressed file count where they stand, not before any of its rows is used */
+    bool verified;     /* a compressed file was read to its end since it was opened, and is right; by stream_ranges */
     struct input_position start; /* frontier: where to begin; zero: at the first record */
     const struct stream_mark *marks;
     size_t mark_count;
@@ -122,10 +123,16 @@ MUST_CHECK enum status stream_sample(struct stream_source *source, struct stream
 
 /*
  * Reads a file that can seek to its end and gives the ranges its records fall in, sorted by lo (caller frees): for the
- * overlap check. Data errors are left to the run itself.
+ * overlap check. Data errors are left to the run itself. A compressed file that has none need not be verified again.
  */
 MUST_CHECK enum status stream_ranges(struct stream_source *source, struct range **ranges, size_t *count,
                                      struct stop *stop, struct error *error);
+
+/*
+ * Of a job that is complete: reads an input that cannot seek to its end. STATUS_DATA if it is not what was loaded: it
+ * differs before a mark, or has rows behind the last one.
+ */
+MUST_CHECK enum status stream_compare(const struct stream_source *source, struct stop *stop, struct error *error);
 
 /* The inputs of a job, which reader threads take one after the other; the pipeline's `source`. */
 struct stream_set {

@@ -41,6 +41,14 @@ static enum status refuse_written(const struct stream_source *source, struct err
                         "would be missed. Wait until it is closed, or give a copy");
 }
 
+/* What is not there, or is not ours to read, is a wrong name; all else is the machine's. */
+static enum status refuse_open(const struct stream_source *source, struct error *error)
+{
+    bool name = errno == ENOENT || errno == ENOTDIR || errno == EACCES || errno == ELOOP || errno == ENAMETOOLONG;
+
+    return error_set_errno(error, name ? STATUS_USAGE : STATUS_SYSTEM, "cannot open %s", source->path);
+}
+
 enum status stream_open_file(struct stream_source *source, struct error *error)
 {
     struct stat facts;
@@ -53,7 +61,7 @@ enum status stream_open_file(struct stream_source *source, struct error *error)
     }
     source->fd = standard ? STDIN_FILENO : open(source->path, O_RDONLY | O_CLOEXEC);
     if (source->fd < 0)
-        return error_set_errno(error, STATUS_SYSTEM, "cannot open %s", source->path);
+        return refuse_open(source, error);
     if (fstat(source->fd, &facts) != 0)
         return error_set_errno(error, STATUS_SYSTEM, "cannot look at %s", source->name);
     if (S_ISDIR(facts.st_mode))

@@ -272,6 +272,52 @@ static enum status run_tell_complete(struct run *run, struct error *error)
     return status;
 }
 
+/*
+ * What a pipe or a command gives is told by its header alone until it is read: the next one of many, with the same
+ * header, must not be taken for what was loaded.
+ */
+static enum status check_pipes(struct run *run, struct error *error)
+{
+    const struct job *job = &run->job;
+    enum status status = STATUS_OK;
+
+    for (size_t i = 0; job->kind == SOURCE_STREAM && i < job->input_count && status == STATUS_OK; i++)
+        if (!job->set.sources[i].seekable)
+            status = stream_compare(&job->set.sources[i], run->stop, error);
+    if (status == STATUS_DATA)
+        error_hint(error,
+                   ". The job of inputs with this header is complete, and nothing was loaded: to load this one, "
+                   "forget that job first (hyperfill clean --target … --table %s; its rows stay) and remove "
+                   "the checkpoint file",
+                   job->options->table);
+    return status;
+}
+
+static enum status run_complete(struct run *run, struct error *error)
+{
+    char count[NUMBER_TEXT_MAX];
+    enum status status = check_pipes(run, error);
+
+    if (status != STATUS_OK)
+        return status;
+    if (run->job.ledger.none)
+        log_line(LOG_NOTICE, "nothing to do: the job is complete, %s rows; to load again, remove %s",
+                 count_format(run->job.rows_before, count), run->path);
+    else
+        log_line(LOG_NOTICE,
+                 "nothing to do: the job is complete, %s rows; to load again, forget it first: hyperfill clean --target"
+                 " … --table %s",
+                 count_format(run->job.rows_before, count), run->job.options->table);
+    status = run_tell_complete(run, error);
+    if (status == STATUS_OK)
+        status = run_catch_up(run, error);
+    if (status == STATUS_OK)
+        status = run_take_over_policies(run, error);
+    if (status == STATUS_OK && run->rejects.open > 0)
+        status = job_rejects_render(&run->job, &run->rejects, error);
+    return status == STATUS_OK ? job_rejects_tell(&run->rejects, error) : status;
+}
+
 enum status command_run(const struct options *options, struct error *error)
 {
     struct run *run;
@@ -289,25 +335,7 @@ enum status command_run(const struct options *options, struct error *error)
     if (status == STATUS_OK)
         status = run_prepare(run, options, error);
     if (status == STATUS_OK && run->job.finished) {
-        char count[NUMBER_TEXT_MAX];
-
-        if (run->job.ledger.none)
-            log_line(LOG_NOTICE, "nothing to do: the job is complete, %s rows; to load again, remove %s",
-                     count_format(run->job.rows_before, count), run->path);
-        else
-            log_line(LOG_NOTICE,
-                     "nothing to do: the job is complete, %s rows; to load again, forget it first: hyperfill clean "
-                     "--target … --table %s",
-                     count_format(run->job.rows_before, count), options->table);
-        status = run_tell_complete(run, error);
-        if (status == STATUS_OK)
-            status = run_catch_up(run, error);
-        if (status == STATUS_OK)
-            status = run_take_over_policies(run, error);
-        if (status == STATUS_OK && run->rejects.open > 0)
-            status = job_rejects_render(&run->job, &run->rejects, error);
-        if (status == STATUS_OK)
-            status = job_rejects_tell(&run->rejects, error);
+        status = run_complete(run, error);
     } else if (status == STATUS_OK) {
         status = run_pause_policies(run, error);
         if (status == STATUS_OK)

@@ -313,6 +313,71 @@ def test_verified_before(target, hyperfill, kind, rows):
     assert ("verifying" in result.stderr) == (rows > 1000), result
 
 
+def blocks_of(frame):
+    """Where the blocks of a frame begin, as RFC 8878 has them."""
+    descriptor = frame[4]
+    single = descriptor & 0x20 != 0
+    at = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3] + ((1 if single else 0), 2, 4, 8)[descriptor >> 6]
+    found, last = [], False
+    while not last:
+        header = int.from_bytes(frame[at : at + 3], "little")
+        found.append(at)
+        last = header & 1 != 0
+        at += 3 + (1 if header >> 1 & 3 == 1 else header >> 3)
+    return found
+
+
+@pytest.mark.parametrize("sized", [False, True], ids=["", "sized"])
+def test_without_a_checksum(target, hyperfill, sized):
+    """Where no checksum stands at the end there is nothing to look for there: it is decompressed once, and fails where it is wrong."""
+    rows = 300_000
+    text = text_of(rows)
+    packed = zstd(text, "--no-check", *([f"--stream-size={len(text)}"] if sized else []))
+    blocks = blocks_of(packed)
+    middle = blocks[len(blocks) // 2]
+    options = ["--memory", "32MB", "--range-interval", "1h", "--order", "oldest"]
+
+    def load(path, *more, check=DATA):
+        return hyperfill.run("run", *target.options(path, *options, "--checkpoint", path.with_suffix(".checkpoint"), *more), check=check)
+
+    # Its structure is looked at before: nothing of one that is cut off, or has no blocks from some place on, is used.
+    cut = load(target.file(packed[:-100], name="cut"))
+    assert "cut off" in cut.stderr, cut
+    foreign = load(target.file(packed[:middle] + bytes([packed[middle] | 6]) + packed[middle + 1 :], name="foreign"))
+    assert "corrupt" in foreign.stderr, foreign
+    assert target.database.value("SELECT count(*) FROM m") == 0
+    # A block that cannot be decompressed: those before may have been used, and the job is never complete.
+    damaged = target.file(packed[: middle + 3] + b"\xff\xff\xff" + packed[middle + 6 :], name="damaged")
+    for _ in range(2):
+        wrong = load(damaged)
+        assert "corrupt" in wrong.stderr and "suspect" in wrong.stderr, wrong
+        assert "verifying" not in wrong.stderr
+        assert target.database.value("SELECT count(*) FROM hyperfill.job WHERE finished IS NOT NULL") == 0
+    loaded, different = target.database.rows("SELECT count(*), count(DISTINCT value) FROM m")[0]
+    assert loaded == different < rows
+    hyperfill.run("clean", *target.options("-")[2:6], "--yes")
+    right = load(target.file(packed, name="right"), "--overlap", "replace", "--yes", check=0)
+    assert "verifying" not in right.stderr, right
+    assert target.database.fingerprint("m") == target.copied(target.file(text, name="plain.csv"))
+
+
+@pytest.mark.parametrize("kind", ["gz", "zst"])
+def test_verified_by_the_look_for_overlaps(target, hyperfill, kind):
+    """Where the target has rows, a file is read to its end to know its ranges: what was right then is not decompressed a third time."""
+    rows = 300_000
+    packed = bytearray({"gz": quick_gzip, "zst": zstd}[kind](text_of(rows)))
+    good = target.file(bytes(packed), name="good")
+    packed[-6 if kind == "gz" else -2] ^= 1
+    bad = target.file(bytes(packed), name="bad")
+    target.database.execute("INSERT INTO m (time, value) VALUES ('2023-01-01 00:00+00', -1)")
+    result = hyperfill.run("run", *target.options(bad, "--memory", "32MB", "--checkpoint", hyperfill.folder / "bad.checkpoint"), check=DATA)
+    assert "checksum" in result.stderr and "suspect" not in result.stderr, result
+    assert target.database.value("SELECT count(*) FROM m") == 1
+    result = hyperfill.run("run", *target.options(good, "--memory", "32MB"))
+    assert "verifying" not in result.stderr, result
+    assert target.database.rows("SELECT count(*), count(DISTINCT value) FROM m") == [(rows + 1, rows + 1)]
+
+
 @pytest.mark.parametrize("kind", ["gz", "zst"])
 def test_verified_after(target, hyperfill, kind):
     """A corrupt file whose rows came before its checksum: the job fails each time, is never complete, and says what to do, which works."""

@@ -73,6 +73,19 @@ def test_stream_that_changes_is_refused(make_commanded, chance):
     assert backfill.check_subset() == before
 
 
+def test_stream_that_has_changed_since_it_was_complete(make_commanded):
+    """It is run once more to see: what a command prints is not known by its text."""
+    backfill = make_commanded(count=1000)
+    backfill.csv()
+    backfill.run("cat expected.csv")
+    assert "nothing to do" in backfill.run("cat expected.csv").stderr
+    text = (backfill.folder / "expected.csv").read_bytes()
+    (backfill.folder / "expected.csv").write_bytes(text[: text.rindex(b"\n", 0, -1) + 1])
+    result = backfill.run("cat expected.csv", check=DATA)
+    assert "not the input that the job" in result.stderr and "hyperfill clean" in result.stderr, result
+    backfill.check()
+
+
 def failing_days(backfill, chance, failures):
     """Each day fails so many times before it is printed whole: in the middle of a record, at its end, by a signal."""
     day_files(backfill)

@@ -118,6 +118,21 @@ def test_resume_with_other_sizes_is_exact(target, hyperfill, chance, after):
     assert target.database.fingerprint("m") == target.copied(file)
 
 
+@pytest.mark.parametrize("before, after", [("16MB", "256MB"), ("256MB", "16MB")])
+def test_what_is_left_is_loaded_with_other_sizes(target, hyperfill, before, after):
+    """The same, with a first run of which some is certain to be there and some to be missing."""
+    target.create()
+    count = 60_000
+    file = target.file(HEADER + records(count, width=300, step_seconds=1))
+    # The hour in the middle of which rows begin to be refused has some that were committed before, or none.
+    target.database.execute("ALTER TABLE m ADD CONSTRAINT early CHECK (time < '2024-03-01 10:30:00+00')")
+    hyperfill.run(*target.arguments(file, "--memory", before, "--jobs", "2", "--order", "oldest"), check=DATA)
+    assert 0 < target.count() < count
+    target.database.execute("ALTER TABLE m DROP CONSTRAINT early")
+    hyperfill.run(*target.arguments(file, "--memory", after, "--jobs", "3"))
+    assert target.database.fingerprint("m") == target.copied(file)
+
+
 def test_two_tables_from_one_file(target, hyperfill):
     """There: the same import id used for another table loads 0 rows, exit status 0."""
     target.create()
@@ -130,6 +145,31 @@ def test_two_tables_from_one_file(target, hyperfill):
     target.create("third")
     result = hyperfill.run(*target.arguments(file, "--checkpoint", "hyperfill-m.checkpoint", table="third"), check=USAGE)
     assert "belongs to another job" in result.stderr and target.count("third") == 0
+
+
+def test_another_pipe_with_the_same_header_is_not_taken_for_what_is_complete(target, hyperfill):
+    """There: a reused import id loads 0 rows, exit status 0. Of a pipe only the header is known before it is read."""
+    target.create()
+    first, arguments = HEADER + records(500), target.arguments("-", "--until", "2025-01-01 00:00+00")
+    # Behind the last row that is loaded stand some that never will be, and no other.
+    later = "2025-03-01 00:00:00+00,1,after\n"
+    hyperfill.run(*arguments, stdin=(first + later).encode())
+    for other in (HEADER + records(500, begin=500), first + later + records(1, begin=500), first + "no row\n", HEADER + records(499), HEADER):
+        result = hyperfill.run(*arguments, stdin=other.encode(), check=DATA)
+        assert "is not the input that the job" in result.stderr and "hyperfill clean" in result.stderr, result
+        assert target.count() == 500
+    assert "nothing to do" in hyperfill.run(*arguments, stdin=(first + later + later).encode()).stderr
+    # What is said to be done works.
+    hyperfill.run("clean", "--target", target.database.conninfo, "--table", "m")
+    hyperfill.run(*arguments, "--checkpoint", "second", "--overlap", "keep", stdin=(HEADER + records(500, begin=500)).encode())
+    assert target.database.fingerprint("m") == target.copied(target.file(HEADER + records(1000)))
+
+
+def test_a_pipe_behind_one_without_rows(target, hyperfill):
+    target.create()
+    hyperfill.run(*target.arguments("-"), stdin=HEADER.encode())
+    assert "nothing to do" in hyperfill.run(*target.arguments("-"), stdin=HEADER.encode()).stderr
+    hyperfill.run(*target.arguments("-"), stdin=(HEADER + records(3)).encode(), check=DATA)
 
 
 @pytest.fixture

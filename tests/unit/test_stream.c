@@ -152,7 +152,7 @@ static void test_cannot_open(void **state)
     (void)state;
     error_reset(&error);
     source.path = "/nonexistent/input.csv";
-    assert_int_equal(stream_open(&source, &error), STATUS_SYSTEM);
+    assert_int_equal(stream_open(&source, &error), STATUS_USAGE);
     assert_non_null(strstr(error.text, "No such file"));
     stream_reset(&source);
     error_reset(&error);
