@@ -238,7 +238,7 @@ def test_bad_rows(hyperfill, source, community):
 
 @pytest.mark.parametrize("way", ["direct", "after"])
 @pytest.mark.parametrize("source_kind", ["postgres", "shuffled"])
-def test_fifteen_kills(hyperfill, places, chance, source_kind, way):
+def test_thirty_kills(hyperfill, places, chance, source_kind, way):
     # A chunk that is compressed once more is empty to older snapshots for that moment: then it looks again.
     backfill = make_backfill(hyperfill, places, source_kind, "community", kind=Staged)
     columnstore(backfill.target)
@@ -249,7 +249,7 @@ def test_fifteen_kills(hyperfill, places, chance, source_kind, way):
         seen.append(open_builds(backfill.target))
         return ()
 
-    backfill.kill_at_random(chance, 15, look)
+    backfill.kill_at_random(chance, 30, look)
     print(f"chunks being built after the kills: {seen}")
     target = backfill.target
     assert open_builds(target) == 0 and strays(target) == []
