@@ -9,7 +9,7 @@ import pytest
 
 from harness import PATIENCE, START, Database, LiveWriter, create_cpu, fill_cpu, wait_until
 from test_build import UNTIL, USAGE, open_builds
-from test_kill import SOURCES, Backfill, make_backfill
+from test_kill import SOURCES, UNTIL as LIVE_FROM, Backfill, make_backfill
 
 DATA = 3
 
@@ -21,8 +21,8 @@ SHAPE = """
                || indisprimary || indisvalid || indisreplident FROM pg_index JOIN c ON c.oid = indrelid
         UNION ALL SELECT contype::text, pg_get_constraintdef(r.oid) || convalidated FROM pg_constraint r JOIN c ON c.oid = conrelid
         UNION ALL SELECT 'column', concat_ws(' ', attname, atttypid::regtype, attnotnull, attgenerated, attidentity, attstorage,
-                         attcompression, attstattarget, ARRAY(SELECT o FROM unnest(attoptions) o WHERE o NOT LIKE 'pg_attver=%%' ORDER BY o),
-                         pg_get_expr(adbin, adrelid))
+                         attcompression, attstattarget, pg_get_expr(adbin, adrelid),
+                         ARRAY(SELECT o FROM unnest(attoptions) o WHERE o NOT LIKE 'pg_attver=%%' ORDER BY o))
                   FROM c JOIN pg_attribute ON attrelid = c.oid AND attnum > 0 AND NOT attisdropped
                   LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
         UNION ALL SELECT 'table', concat_ws(' ', relnamespace::regnamespace, relowner::regrole, reloptions, reltablespace,
@@ -134,6 +134,7 @@ def test_by_the_owner_alone(hyperfill, source, community, owner):
     assert community.fingerprint("cpu") == source.fingerprint("cpu")
     assert community.rows("SELECT DISTINCT relowner::regrole::text, relacl::text LIKE '%pg_monitor=r%' FROM pg_class"
                           " JOIN show_chunks('cpu') c ON c = pg_class.oid") == [(owner, True)]
+    assert all(were_attached(community).values())
     assert strays(community) == []
 
 
@@ -282,8 +283,10 @@ def test_thirty_kills(hyperfill, places, chance, source_kind):
         return ()
 
     backfill.kill_at_random(chance, 30, look)
-    print(f"chunks being built after the kills: {seen}")
-    chunks = backfill.target.value("SELECT count(*) FROM show_chunks('cpu')")
+    attached = were_attached(backfill.target)
+    print(f"chunks being built after the kills: {seen}, {sum(attached.values())} of {len(attached)} were attached")
+    assert any(seen) and any(attached.values())
+    chunks = len(attached)
     assert {row[-1] for row in shape(backfill.target) if row[0] == "index"} == {chunks}
 
 
@@ -307,7 +310,19 @@ def test_live_writer(hyperfill, places, chance, source_kind):
     """The application goes on writing into the same and into newer chunks, and makes some of them itself."""
     backfill = building(hyperfill, places, source_kind)
     target = backfill.target
-    with LiveWriter(target, span=500_000) as writer:
+    # It makes every third chunk: where it made all of them before they are complete, none would be attached.
+    with LiveWriter(target, span=500_000, stride=3 * 7_200) as writer:
         backfill.start("--overlap", "keep").wait(check=0)
     writer.check(backfill.expected)
     assert open_builds(target) == 0 and strays(target) == []
+    check_where_live_rows_are(target)
+    attached = were_attached(target)
+    print(f"{sum(attached.values())} of {len(attached)} chunks were attached")
+    assert any(attached.values())
+
+
+def check_where_live_rows_are(target):
+    """In chunks that the backfill has filled, and in newer ones."""
+    rows = target.rows("SELECT bool_or(time < %s AND tableoid = ANY (ARRAY(SELECT DISTINCT tableoid FROM cpu WHERE hostname IS DISTINCT"
+                       " FROM 'live'))), bool_or(time >= %s) FROM cpu WHERE hostname = 'live'", [LIVE_FROM, LIVE_FROM])
+    assert rows == [(True, True)]

@@ -6,7 +6,7 @@ import pytest
 
 from harness import START, LiveWriter, create_cpu, fill_cpu
 from test_build import UNTIL, USAGE, open_builds
-from test_build_attach import Staged, owner, shape, strays  # noqa: F401 (a fixture)
+from test_build_attach import Staged, check_where_live_rows_are, owner, shape, strays  # noqa: F401 (a fixture)
 from test_kill import SEED, SOURCES, make_backfill
 
 COLUMNSTORE = "ALTER TABLE cpu SET (timescaledb.compress, timescaledb.compress_segmentby = '{}'{})"
@@ -267,5 +267,6 @@ def test_live_writer(hyperfill, places, source_kind):
     with LiveWriter(target, span=500_000) as writer:
         backfill.start("--overlap", "keep", "--strategy", "compress").wait(check=0)
     writer.check(backfill.expected)
+    check_where_live_rows_are(target)
     assert open_builds(target) == 0
     assert target.value(OVERLAPS) == 0
