@@ -14,7 +14,7 @@ void build_order_reset(struct build_order *order)
 
 /* The order is known where segments are given, and rows of one are ordered by time alone: which is the default. */
 static const char settings_sql[] =
-    "SELECT h.compression_state = 1 AS columnstore, EXISTS (SELECT FROM pg_catalog.pg_settings"
+    "SELECT " PG_HAS_COLUMNSTORE " AS columnstore, EXISTS (SELECT FROM pg_catalog.pg_settings"
     " WHERE name = 'timescaledb.enable_direct_compress_copy') AS direct,"
     " EXISTS (SELECT FROM timescaledb_information.jobs j WHERE j.proc_name = 'policy_compression'"
     " AND (j.hypertable_schema, j.hypertable_name) = (h.schema_name, h.table_name) AND j.job_id = ANY ('%3$s')"

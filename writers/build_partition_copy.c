@@ -11,9 +11,6 @@
 
 #include "writers/build_partition.h"
 
-/* Some builds of PostgreSQL 17 number each table's columns by an option of theirs that no two tables have in common. */
-#define OWN_OPTION "pg_attver"
-
 /* `c`: the partition; st: the other table, quoted; tail: what its new names begin with. %u: oid, %s: a literal. */
 static const char partition_sql[] =
     "WITH c AS (SELECT c.*, format('%%I.%%I', n.nspname, c.relname) AS name, n.nspname,"
@@ -48,7 +45,8 @@ static const char dress_sql[] =
     " dress AS (SELECT 1 AS part, attnum AS nth, format('ALTER TABLE %%s ALTER COLUMN %%I SET STATISTICS %%s', st,"
     " attname, target) AS text FROM a, c WHERE target::int >= 0"
     " UNION ALL SELECT 1, attnum, format('ALTER TABLE %%s ALTER COLUMN %%I SET (%%I = %%L)', st, attname, option_name,"
-    " option_value) FROM a, c, LATERAL pg_catalog.pg_options_to_table(attoptions) WHERE option_name <> '" OWN_OPTION "'"
+    " option_value) FROM a, c, LATERAL pg_catalog.pg_options_to_table(attoptions) WHERE option_name <> "
+    "'" BUILD_COLUMN_VERSION "'"
     " UNION ALL SELECT 1, 0, format('COMMENT ON TABLE %%s IS %%L', st, d) FROM c,"
     " LATERAL pg_catalog.obj_description(c.oid, 'pg_class') d WHERE d IS NOT NULL"
     " UNION ALL SELECT 1, 0, format('ALTER TABLE %%s REPLICA IDENTITY %%s', st, CASE relreplident WHEN 'f' THEN 'FULL'"
@@ -122,8 +120,8 @@ static const char portrait_sql[] =
     " (SELECT array_agg(prpubid ORDER BY prpubid) FROM pg_catalog.pg_publication_rel WHERE prrelid = c.oid) AS"
     " publications) x), 'columns', (SELECT jsonb_agg(jsonb_build_array(a.attname, format_type(a.atttypid, a.atttypmod),"
     " a.attcollation, a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, to_jsonb(a)->'attcompression',"
-    " a.attstattarget, (SELECT array_agg(o ORDER BY o) FROM unnest(a.attoptions) o WHERE o NOT LIKE '" OWN_OPTION
-    "=%%'), a.attislocal, a.attinhcount, a.attacl, pg_catalog.pg_get_expr(d.adbin,"
+    " a.attstattarget, (SELECT array_agg(o ORDER BY o) FROM unnest(a.attoptions) o WHERE o NOT LIKE "
+    "'" BUILD_COLUMN_VERSION "=%%'), a.attislocal, a.attinhcount, a.attacl, pg_catalog.pg_get_expr(d.adbin,"
     " d.adrelid), pg_catalog.col_description(c.oid, a.attnum)) ORDER BY a.attnum) FROM pg_catalog.pg_attribute a"
     " LEFT JOIN pg_catalog.pg_attrdef d ON (d.adrelid, d.adnum) = (a.attrelid, a.attnum) WHERE a.attrelid = c.oid"
     " AND a.attnum > 0 AND NOT a.attisdropped), 'constraints', (SELECT jsonb_agg(jsonb_build_array(r.conname,"

@@ -9,6 +9,12 @@
 #include "writers/build.h"
 #include "writers/target_private.h"
 
+/*
+ * An option of each column by which minor releases of PostgreSQL 17 and before since November 2026 count its changes.
+ * No two tables have it in common; the server lets it be set, and keeps its own.
+ */
+#define BUILD_COLUMN_VERSION "pg_attver"
+
 /* Partitions of a natively partitioned table. */
 struct partition_survey {
     int64_t count, refused; /* refused: cannot be built */

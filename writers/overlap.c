@@ -147,7 +147,7 @@ static enum status look_again(struct pg *pg, const struct table *table, const ch
         return STATUS_OK;
     sql_add(&sql, "SELECT 1 FROM %s WHERE ", name);
     table_add_where(&sql, table, range);
-    sql_add(&sql, " AND EXISTS (SELECT FROM _timescaledb_catalog.hypertable h WHERE h.compression_state = 1"
+    sql_add(&sql, " AND EXISTS (SELECT FROM _timescaledb_catalog.hypertable h WHERE " PG_HAS_COLUMNSTORE
                   " AND (h.schema_name, h.table_name) = (");
     sql_add_literal(&sql, table->schema);
     sql_add(&sql, ", ");

@@ -45,8 +45,8 @@ static const char columnstore_query[] =
     " ON a.mat_hypertable_id = h.id LEFT JOIN timescaledb_information.compression_settings s ON"
     " (s.hypertable_schema, s.hypertable_name) IN ((h.schema_name, h.table_name), (a.user_view_schema, "
     "a.user_view_name))"
-    " WHERE h.compression_state = 1 GROUP BY h.id, h.schema_name, h.table_name, a.user_view_schema, a.user_view_name"
-    " ORDER BY 1";
+    " WHERE " PG_HAS_COLUMNSTORE
+    " GROUP BY h.id, h.schema_name, h.table_name, a.user_view_schema, a.user_view_name ORDER BY 1";
 
 enum status schema_find_late(struct schema *schema, struct error *error)
 {

@@ -115,6 +115,12 @@ char *pg_literal(const char *text);
 char *pg_qualified(const char *schema, const char *name);
 char *pg_identifiers(const char *const *names, int count);
 
+/*
+ * In SQL: whether the hypertable `h`, a row of TimescaleDB's catalog, has a columnstore. From 2.29 on a bit of its
+ * status says so; compression_state, which did before, is 0 there and may be gone later.
+ */
+#define PG_HAS_COLUMNSTORE "(pg_catalog.to_jsonb(h)->>'compression_state' = '1' OR h.status & 4 <> 0)"
+
 /* A growing text for building SQL; ends the program when memory ends. */
 struct sql {
     char *text;

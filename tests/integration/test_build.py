@@ -272,7 +272,7 @@ def test_live_writer(hyperfill, servers, chance):
     process = backfill.start("--overlap", "keep")
     # Chunks with rows are appended to: the first is begun before there are any in all of them.
     wait_until(lambda: open_builds(target) or not process.running, what="a chunk that is begun")
-    with LiveWriter(target, span=400_000) as writer:
+    with LiveWriter(target, span=500_000) as writer:
         process.wait(check=0)
     writer.check(backfill.expected)
     building.check()

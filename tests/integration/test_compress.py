@@ -6,7 +6,7 @@ import pytest
 
 from harness import START, LiveWriter, create_cpu, fill_cpu
 from test_build import UNTIL, USAGE, open_builds
-from test_build_attach import Staged, owner, shape, strays  # noqa: F401 (a fixture)
+from test_build_attach import Staged, check_where_live_rows_are, owner, shape, strays  # noqa: F401 (a fixture)
 from test_kill import SEED, SOURCES, make_backfill
 
 COLUMNSTORE = "ALTER TABLE cpu SET (timescaledb.compress, timescaledb.compress_segmentby = '{}'{})"
@@ -238,7 +238,7 @@ def test_bad_rows(hyperfill, source, community):
 
 @pytest.mark.parametrize("way", ["direct", "after"])
 @pytest.mark.parametrize("source_kind", ["postgres", "shuffled"])
-def test_fifteen_kills(hyperfill, places, chance, source_kind, way):
+def test_thirty_kills(hyperfill, places, chance, source_kind, way):
     # A chunk that is compressed once more is empty to older snapshots for that moment: then it looks again.
     backfill = make_backfill(hyperfill, places, source_kind, "community", kind=Staged)
     columnstore(backfill.target)
@@ -249,7 +249,7 @@ def test_fifteen_kills(hyperfill, places, chance, source_kind, way):
         seen.append(open_builds(backfill.target))
         return ()
 
-    backfill.kill_at_random(chance, 15, look)
+    backfill.kill_at_random(chance, 30, look)
     print(f"chunks being built after the kills: {seen}")
     target = backfill.target
     assert open_builds(target) == 0 and strays(target) == []
@@ -267,5 +267,6 @@ def test_live_writer(hyperfill, places, source_kind):
     with LiveWriter(target, span=500_000) as writer:
         backfill.start("--overlap", "keep", "--strategy", "compress").wait(check=0)
     writer.check(backfill.expected)
+    check_where_live_rows_are(target)
     assert open_builds(target) == 0
     assert target.value(OVERLAPS) == 0

@@ -647,7 +647,7 @@ class Migrate(Step):
         self.dress()
         self.source.execute("ANALYZE")
         self.file = self.hyperfill.folder / "app.ini"
-        self.pg_bin = test_schema.pg_bin(*(kind if kind != "community" else "pg15" for kind in (self.source.server.kind, self.target.server.kind)))
+        self.pg_bin = test_schema.pg_bin(self.source, self.target)
 
     def dress(self):
         """Gives the source what else it is to have."""

@@ -45,7 +45,7 @@ FACTS = (
 def test_community(community, hyperfill):
     source, target = community, community.server.create_database()
     source.execute(COMMUNITY)
-    folder = pg_bin("pg15")
+    folder = pg_bin(source)
     arguments = ("--source", source.conninfo, "--target", target.conninfo)
     clone = ("schema", *arguments, "--pg-bin", folder)
     result = hyperfill.run(*clone)
@@ -71,7 +71,7 @@ def test_community(community, hyperfill):
 def test_community_killed_then_again(community, hyperfill, chance):
     source, target = community, community.server.create_database()
     source.execute(COMMUNITY)
-    clone = ("schema", "--source", source.conninfo, "--target", target.conninfo, "--pg-bin", pg_bin("pg15"))
+    clone = ("schema", "--source", source.conninfo, "--target", target.conninfo, "--pg-bin", pg_bin(source))
     for _ in range(4):
         process = hyperfill.start(*clone)
         time.sleep(chance.uniform(0, 3))
@@ -86,7 +86,7 @@ def test_apache_target(community, servers, hyperfill):
     """What an Apache target cannot have is listed, the rest is there."""
     source, target = community, servers["ts17"].create_database()
     source.execute(COMMUNITY)
-    clone = ("schema", "--source", source.conninfo, "--target", target.conninfo, "--pg-bin", pg_bin("pg15", "ts17"))
+    clone = ("schema", "--source", source.conninfo, "--target", target.conninfo, "--pg-bin", pg_bin(source, target))
     result = hyperfill.run(*clone)
     for wanted in (
         "the columnstore (compression) of public.m", "continuous aggregate public.hourly", 'continuous aggregate public."Daily"',

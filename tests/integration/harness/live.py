@@ -15,14 +15,15 @@ class LiveWriter:
             …
         writer.check(expected)
 
-    `span` is how many seconds from START on its rows are strewn over. A row that it cannot write is an error of the block.
+    `span` is how many seconds from START on its rows are strewn over: every other from the oldest on, as what is late, and
+    the others from the newest back, `stride` seconds apart. A row that it cannot write is an error of the block.
     """
 
     FIRST_TAG = 1_000_000
 
-    def __init__(self, database, span, pause=0.02):
+    def __init__(self, database, span, stride=977, pause=0.02):
         self.database = database
-        self.span, self.pause = span, pause
+        self.span, self.stride, self.pause = span, stride, pause
         self.count, self.slowest, self._error = 0, 0.0, None
         # A connection of its own: that of the test is used meanwhile.
         self._writer = Database(database.server, database.name)
@@ -51,7 +52,8 @@ class LiveWriter:
     def _run(self):
         try:
             while not self._ended.is_set():
-                moment = START.timestamp() + (self.count * 977) % self.span
+                step = self.count // 2 % (self.span // self.stride) * self.stride
+                moment = START.timestamp() + (step if self.count % 2 == 0 else self.span - 1 - step)
                 begun = time.monotonic()
                 self._writer.execute(
                     "INSERT INTO cpu (time, tags_id, hostname) VALUES (to_timestamp(%s), %s, 'live')", [moment, self.FIRST_TAG + self.count]

@@ -76,10 +76,11 @@ NAMED = ("--hypertable", 'readings="Time",1 day', "--hypertable", '"Other Schema
 RELATIONAL = ("device", '"Other Schema"."Site ""A"""', "ONLY regional_a", "ONLY regional_b", "ONLY base", "ONLY derived", "cache")
 
 
-def pg_bin(*kinds):
-    """The folder of the newest of these kinds: its pg_dump reads them all."""
-    newest = max(kinds, key=lambda kind: int(kind[2:]))
-    return subprocess.run([SERVER_SCRIPT, "bin", newest], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+def pg_bin(*sides):
+    """The folder of the newest of these kinds or databases: its pg_dump reads them all."""
+    newest = max(int(side[2:]) if isinstance(side, str) else int(side.value("SHOW server_version_num")) // 10_000 for side in sides)
+    kind = next(kind for kind in ("pg15", "ts17", "ts18") if int(kind[2:]) >= newest)
+    return subprocess.run([SERVER_SCRIPT, "bin", kind], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 def dump(folder, database):
