@@ -21,7 +21,7 @@ struct throttle {
     struct stop *stop;
     enum throttle_unit unit;
     pthread_mutex_t mutex; /* guards all below */
-    pthread_cond_t cond;   /* only broadcast by the stop: whoever waits here waits for a time */
+    pthread_cond_t cond;   /* broadcast by the stop and when the gate opens; else it is a time that is waited for */
     struct schedule schedule;
     int64_t rows, bytes; /* of what was counted */
     char reason[THROTTLE_REASON_MAX];
@@ -157,6 +157,42 @@ void throttle_take(struct throttle *throttle, int64_t rows, int64_t bytes)
     pthread_mutex_unlock(&throttle->mutex);
 }
 
+void throttle_book(struct throttle *throttle, int64_t rows, int64_t bytes)
+{
+    if (throttle == NULL || throttle->schedule.rate == 0)
+        return;
+    pthread_mutex_lock(&throttle->mutex);
+    (void)schedule_take(&throttle->schedule, throttle->unit == THROTTLE_ROWS ? rows : bytes, stats_now_ns());
+    pthread_mutex_unlock(&throttle->mutex);
+}
+
+/* With the lock held. */
+static bool is_ahead(const struct throttle *throttle)
+{
+    return throttle->schedule.rate > 0 && throttle->schedule.next_ns > stats_now_ns();
+}
+
+bool throttle_enter(struct throttle *throttle)
+{
+    bool entered;
+
+    if (throttle == NULL)
+        return true;
+    pthread_mutex_lock(&throttle->mutex);
+    while (stop_level(throttle->stop) == STOP_RUN && (throttle->paused || is_ahead(throttle))) {
+        int64_t at_ns = throttle->schedule.next_ns;
+        struct timespec until = {.tv_sec = at_ns / SECOND_NS, .tv_nsec = at_ns % SECOND_NS};
+
+        if (throttle->paused)
+            pthread_cond_wait(&throttle->cond, &throttle->mutex);
+        else
+            pthread_cond_timedwait(&throttle->cond, &throttle->mutex, &until);
+    }
+    entered = stop_level(throttle->stop) == STOP_RUN;
+    pthread_mutex_unlock(&throttle->mutex);
+    return entered;
+}
+
 /* ---- The gate ---- */
 
 void throttle_pause(struct throttle *throttle, const char *reason)
@@ -172,6 +208,7 @@ void throttle_resume(struct throttle *throttle)
     pthread_mutex_lock(&throttle->mutex);
     throttle->paused = false;
     throttle->reason[0] = '\0';
+    pthread_cond_broadcast(&throttle->cond);
     /* Under our lock, as the stop does it: nobody who holds one of theirs asks for ours. */
     for (int i = 0; i < throttle->watch_count; i++) {
         pthread_mutex_lock(throttle->watches[i].mutex);

@@ -52,6 +52,13 @@ void throttle_count(struct throttle *throttle, struct throttle_writer *writer, i
 /* Waits for the place of so many rows of so many bytes. */
 void throttle_take(struct throttle *throttle, int64_t rows, int64_t bytes);
 
+/*
+ * For who knows only afterwards how much it was. Waits while the gate is shut, and until all that was booked has had
+ * its time; false: asked to stop, from DRAIN on.
+ */
+bool throttle_enter(struct throttle *throttle);
+void throttle_book(struct throttle *throttle, int64_t rows, int64_t bytes);
+
 /* Shuts the gate, or says anew why it is; opens it. */
 void throttle_pause(struct throttle *throttle, const char *reason);
 void throttle_resume(struct throttle *throttle);

@@ -11,7 +11,9 @@ static const char facts_sql[] =
     "SELECT pg_catalog.pg_has_role(c.relowner, 'USAGE') AS owner, c.relrowsecurity AS row_security,"
     " (SELECT count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND NOT i.indisunique AND NOT "
     "i.indisexclusion"
-    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint r WHERE r.conindid = i.indexrelid)) AS indexes,"
+    /* Constraints are found by their table alone: by their index each one in the database would be looked at. */
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint r WHERE r.conrelid = c.oid AND r.conindid = i.indexrelid))"
+    " AS indexes,"
     " (SELECT count(*) FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion))"
     " AS unique_indexes,"
     " (SELECT count(*) FROM pg_catalog.pg_constraint r WHERE r.conrelid = c.oid AND r.contype = 'f') AS foreign_keys,"

@@ -23,7 +23,8 @@ static const char collect_sql[] =
     " LEFT JOIN pg_catalog.pg_tablespace t ON t.oid = k.reltablespace"
     " WHERE c.oid = ANY (%s::oid[]) AND NOT i.indisunique AND NOT i.indisprimary AND NOT i.indisexclusion AND NOT "
     "i.indisreplident AND i.indisvalid"
-    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint r WHERE r.conindid = i.indexrelid))"
+    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint r WHERE r.conrelid = i.indrelid"
+    " AND r.conindid = i.indexrelid))"
     /* A hypertable's indexes are dropped one by one, or not at all. */
     " SELECT json_agg(json_build_array(chunk, statement) ORDER BY name)::text,"
     " string_agg('DROP INDEX ' || name, '; ' ORDER BY name), min(closed) FROM i";

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "engine/cli/commands.h"
+#include "engine/cli/job_throttle.h"
 #include "engine/cli/tables.h"
 #include "engine/cli/text.h"
 #include "engine/cli/verify_job.h"
@@ -79,6 +80,7 @@ enum status verify_compare(const struct job *job, struct verify_spec *spec, stru
     const struct options *options = job->options;
     struct telling telling = {stats_now_ns(), options->progress == PROGRESS_NONE};
     struct verify_repair repair = {spec, NULL};
+    struct job_throttle throttle = {0};
     struct verify_report report = {0};
     enum status status;
 
@@ -90,7 +92,11 @@ enum status verify_compare(const struct job *job, struct verify_spec *spec, stru
     }
     shown->spec = spec;
     shown->report = &report;
-    status = verify_window(spec, job->window, &report, error);
+    status = job_throttle_start(&throttle, job, spec->stop, error);
+    spec->throttle = throttle.throttle;
+    if (status == STATUS_OK)
+        status = verify_window(spec, job->window, &report, error);
+    job_throttle_finish(&throttle);
     if (status == STATUS_OK) {
         verify_show(options, shown);
         status = verify_judge(options, &report, error);

@@ -171,17 +171,18 @@ const struct option_entry option_table[] = {
     {"retry-seconds", "N", JOB | VERIFY | REFRESH, 0, GROUP_SPEED, OPTION_LONG, AT(retry_seconds), .min = 0, .max = 604800,
      .help = "how long to retry when a server or the network fails", .default_text = "300"},
 
-    {"max-rate", "SIZE|ROWS", RUN | REPLAY, 0, GROUP_SPEED, OPTION_TEXT, AT(max_rate_text),
-     .help = "how much all writers together may send in a second, such as 20MB or 50000rows",
+    {"max-rate", "SIZE|ROWS", RUN | REPLAY | VERIFY, 0, GROUP_SPEED, OPTION_TEXT, AT(max_rate_text),
+     .help = "how much all writers together may send in a second, such as 20MB or 50000rows; of verify, how much may "
+             "be compared",
      .default_text = "as much as goes"},
-    {"max-source-lag", "LAG", RUN, 0, GROUP_SPEED, OPTION_TEXT, AT(source_lag_text),
+    {"max-source-lag", "LAG", RUN | VERIFY, 0, GROUP_SPEED, OPTION_TEXT, AT(source_lag_text),
      .help = "begin nothing new while a standby of the source (or the source itself, where it is one) is further behind, "
              "such as 30s or 200MB of WAL; the role needs pg_monitor there"},
-    {"max-wal", "SIZE", RUN, 0, GROUP_SPEED, OPTION_SIZE, AT(max_wal), .min = MEBIBYTE, .max = MEBIBYTE << 24,
+    {"max-wal", "SIZE", RUN | VERIFY, 0, GROUP_SPEED, OPTION_SIZE, AT(max_wal), .min = MEBIBYTE, .max = MEBIBYTE << 24,
      .help = "the same while more WAL of the target waits for its replication slots or for being archived"},
-    {"max-target-size", "SIZE", RUN, 0, GROUP_SPEED, OPTION_SIZE, AT(max_target_size), .min = 1, .max = MEBIBYTE << 30,
+    {"max-target-size", "SIZE", RUN | VERIFY, 0, GROUP_SPEED, OPTION_SIZE, AT(max_target_size), .min = 1, .max = MEBIBYTE << 30,
      .help = "the same while the target's database is larger"},
-    {"min-disk-free", "SIZE|P%", RUN, 0, GROUP_SPEED, OPTION_TEXT, AT(disk_free_text),
+    {"min-disk-free", "SIZE|P%", RUN | VERIFY, 0, GROUP_SPEED, OPTION_TEXT, AT(disk_free_text),
      .help = "the same while less is free on the target's disk; only where hyperfill runs on the target's host and the "
              "role may read data_directory (pg_read_all_settings)"},
 

@@ -63,6 +63,7 @@ enum status run_catch_up(struct run *run, struct error *error)
 {
     struct job *job = &run->job;
     struct verify_report report = {0};
+    struct job_throttle own = {0};
     struct verify_spec spec;
     struct verify_repair repair = {&spec, job->ledger.job};
     struct range window;
@@ -78,9 +79,15 @@ enum status run_catch_up(struct run *run, struct error *error)
     spec.stop = run->stop;
     spec.repair = verify_repair_postgres;
     spec.repair_context = &repair;
-    status = verify_window(&spec, window, &report, error);
+    /* The load's own has ended where there are several tables, and was none where the job was complete. */
+    if (run->throttle.throttle == NULL)
+        status = job_throttle_start(&own, job, run->stop, error);
+    spec.throttle = own.throttle != NULL ? own.throttle : run->throttle.throttle;
+    if (status == STATUS_OK)
+        status = verify_window(&spec, window, &report, error);
     if (status == STATUS_OK)
         status = tell(run, &report, error);
+    job_throttle_finish(&own);
     verify_report_reset(&report);
     return status;
 }

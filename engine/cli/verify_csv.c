@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "engine/cli/commands.h"
+#include "engine/cli/job_throttle.h"
 #include "engine/cli/verify_job.h"
 #include "engine/log.h"
 #include "writers/rejects.h"
@@ -69,6 +70,7 @@ enum status verify_ledger(struct job *job, struct error *error)
         .how = "numbers of rows, with those in the ledger: does not see rows that were changed, nor those in stretches "
                "for which nothing was loaded; --aside does",
     };
+    struct job_throttle throttle = {0};
     struct verify_sent *sent = NULL;
     size_t count = 0;
     enum status status = check_job(job, error);
@@ -78,7 +80,10 @@ enum status verify_ledger(struct job *job, struct error *error)
     if (status == STATUS_OK)
         status = sum_ranges(job, &sent, &count, error);
     if (status == STATUS_OK)
-        status = verify_sent_rows(job->target, &job->table, sent, count, &report, error);
+        status = job_throttle_start(&throttle, job, job->stop, error);
+    if (status == STATUS_OK)
+        status = verify_sent_rows(job->target, &job->table, sent, count, throttle.throttle, &report, error);
+    job_throttle_finish(&throttle);
     if (status == STATUS_OK)
         verify_show(job->options, &shown);
     if (status == STATUS_OK && report.open > 0)

@@ -9,7 +9,8 @@
 #include "engine/cli/text.h"
 
 #define COLUMNS_SHOWN 8
-#define CELL_MAX 28
+#define CELL_USUAL 28
+#define CELL_MAX 36 /* of what tells rows apart: times to the microsecond, UUIDs */
 
 #define SOURCE 0
 #define TARGET 1
@@ -58,6 +59,7 @@ static bool same_field(const struct verify_row *row, int index)
 struct cells {
     int columns[COLUMNS_SHOWN]; /* indexes; those of the key and the time first */
     int count, others;
+    int leading; /* of them what tells rows apart */
     int widths[COLUMNS_SHOWN];
 };
 
@@ -80,6 +82,7 @@ static void choose_columns(const struct verify_shown *shown, const struct verify
     add_column(cells, shown->spec->time_index);
     for (int i = 0; i < shown->report->key_count; i++)
         add_column(cells, shown->report->key[i]);
+    cells->leading = cells->count;
     for (size_t i = 0; i < difference->example_count; i++)
         for (int column = 0; column < shown->spec->column_count; column++)
             if (difference->examples[i].kind == VERIFY_DIFFERENT && !same_field(&difference->examples[i], column))
@@ -90,12 +93,12 @@ static void choose_columns(const struct verify_shown *shown, const struct verify
 }
 
 /* A value may hold anything; nothing of it is for the terminal itself. Returns how wide it is. */
-static int cell_text(const char *text, char cell[CELL_MAX * 4 + 4])
+static int cell_text(const char *text, int most, char cell[CELL_MAX * 4 + 4])
 {
     size_t used = 0;
     int width = 0;
 
-    for (; *text != '\0' && width < CELL_MAX; width++) {
+    for (; *text != '\0' && width < most; width++) {
         bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
 
         cell[used++] = control ? '?' : *text;
@@ -110,10 +113,15 @@ static int cell_text(const char *text, char cell[CELL_MAX * 4 + 4])
     return width;
 }
 
-static int field_cell(const char *line, int column, char cell[CELL_MAX * 4 + 4])
+static int cell_most(const struct cells *cells, int index)
 {
-    char *text = field_text(line, column);
-    int width = cell_text(text == NULL ? "NULL" : text[0] == '\0' ? "''" : text, cell);
+    return index < cells->leading ? CELL_MAX : CELL_USUAL;
+}
+
+static int field_cell(const struct cells *cells, int index, const char *line, char cell[CELL_MAX * 4 + 4])
+{
+    char *text = field_text(line, cells->columns[index]);
+    int width = cell_text(text == NULL ? "NULL" : text[0] == '\0' ? "''" : text, cell_most(cells, index), cell);
 
     free(text);
     return width;
@@ -124,11 +132,11 @@ static void measure(const struct verify_shown *shown, const struct verify_differ
     char cell[CELL_MAX * 4 + 4];
 
     for (int i = 0; i < cells->count; i++)
-        cells->widths[i] = cell_text(shown->spec->columns[cells->columns[i]], cell);
+        cells->widths[i] = cell_text(shown->spec->columns[cells->columns[i]], cell_most(cells, i), cell);
     for (size_t row = 0; row < difference->example_count; row++)
         for (int side = 0; side < 2; side++)
             for (int i = 0; i < cells->count && difference->examples[row].lines[side] != NULL; i++) {
-                int width = field_cell(difference->examples[row].lines[side], cells->columns[i], cell);
+                int width = field_cell(cells, i, difference->examples[row].lines[side], cell);
 
                 cells->widths[i] = width > cells->widths[i] ? width : cells->widths[i];
             }
@@ -150,7 +158,7 @@ static void print_line(const struct cells *cells, const char *label, const char 
 
         cell[0] = '\0';
         if (against == NULL || !same_field(against, cells->columns[i]))
-            width = field_cell(line, cells->columns[i], cell);
+            width = field_cell(cells, i, line, cell);
         print_cell(cell, width, cells->widths[i], i + 1 == cells->count);
     }
     printf("\n");
@@ -191,7 +199,7 @@ static void print_difference(const struct verify_shown *shown, const struct veri
     measure(shown, difference, &cells);
     printf("  %-18s", "");
     for (int i = 0; i < cells.count; i++)
-        print_cell(cell, cell_text(shown->spec->columns[cells.columns[i]], cell), cells.widths[i],
+        print_cell(cell, cell_text(shown->spec->columns[cells.columns[i]], cell_most(&cells, i), cell), cells.widths[i],
                    i + 1 == cells.count && cells.others == 0);
     if (cells.others > 0)
         printf("(and %d columns)", cells.others);

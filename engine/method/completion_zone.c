@@ -194,19 +194,23 @@ const char *completion_length(const struct completion *completion, int64_t lengt
 
 static enum status tell_too_soon(const struct completion *completion, struct error *error)
 {
-    char at[TIME_TEXT_MAX], in[TIME_TEXT_MAX];
+    char at[TIME_TEXT_MAX], in[TIME_TEXT_MAX], have[TIME_TEXT_MAX], want[TIME_TEXT_MAX], what[3 * TIME_TEXT_MAX];
     const char *moment = time_format(completion->time.type, completion->look_again, at);
+    int64_t length = completion->zone_hi - completion->zone_lo;
 
+    snprintf(what, sizeof what, "there is no consistent zone yet");
+    if (length > 0)
+        snprintf(what, sizeof what, "the consistent zone is too short yet (%s; %s are needed)",
+                 completion_length(completion, length, have),
+                 completion_length(completion, ZONE_STEPS_MIN * completion->step, want));
     completion_length(completion, completion->look_again - completion->now[1], in);
     if (completion->by_clock)
         return error_set(error, STATUS_DATA,
-                         "there is no consistent zone yet; look again at %s (in %s), when the first buckets that are in"
-                         " both are older than the lateness seen",
-                         moment, in);
-    return error_set(
-        error, STATUS_DATA,
-        "there is no consistent zone yet; look again when rows of %s have come (now the newest are %s older)", moment,
-        in);
+                         "%s; look again at %s (in %s), when the first buckets that are in both are older than the"
+                         " lateness seen",
+                         what, moment, in);
+    return error_set(error, STATUS_DATA, "%s; look again when rows of %s have come (now the newest are %s older)", what,
+                     moment, in);
 }
 
 enum status completion_status(const struct completion *completion, struct error *error)

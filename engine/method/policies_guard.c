@@ -232,18 +232,35 @@ enum status policies_guard_create(const struct policies_guard_spec *spec, struct
     return status;
 }
 
-static enum status begin(struct policies_guard *guard, struct policies_switch *how, size_t *paused, struct error *error)
+/* Pauses, and waits for what runs already. A running job may take hours, in which the connection may be lost. */
+static enum status pause_and_wait(struct policies_guard *guard, struct policies_switch *how, size_t *paused,
+                                  struct retry *retry, struct error *error)
+{
+    size_t before = *paused;
+    enum status status = hold_on(guard, error);
+
+    if (status == STATUS_OK)
+        status = take(guard, how, paused, error);
+    if (status != STATUS_OK)
+        return status;
+    retry_init(retry, guard->spec.retry_ms, 5);
+    if (*paused > 0 && before == 0)
+        log_line(LOG_NOTICE, "%zu polic%s of %s paused while it is loaded", *paused, *paused == 1 ? "y" : "ies",
+                 how->table->sql);
+    return policies_wait(guard->pg, how->ledger, how->table, guard->spec.stop, error);
+}
+
+static enum status begin(struct policies_guard *guard, struct policies_switch *how, struct error *error)
 {
     struct retry retry;
+    size_t paused = 0;
     enum status status;
 
     retry_init(&retry, guard->spec.retry_ms, 5);
     for (;;) {
         int64_t pause_ms;
 
-        status = hold_on(guard, error);
-        if (status == STATUS_OK)
-            status = take(guard, how, paused, error);
+        status = pause_and_wait(guard, how, &paused, &retry, error);
         if (status != STATUS_TRANSIENT || (pause_ms = retry_next(&retry)) < 0 ||
             stop_wait(guard->spec.stop, pause_ms, STOP_DRAIN))
             return status;
@@ -254,7 +271,6 @@ static enum status begin(struct policies_guard *guard, struct policies_switch *h
 static enum status add(struct policies_guard *guard, const struct policies_switch *how, struct error *error)
 {
     struct policies_switch *more = realloc(guard->held, (guard->count + 1) * sizeof *more), *own;
-    size_t paused = 0;
     enum status status;
 
     if (more == NULL)
@@ -262,14 +278,9 @@ static enum status add(struct policies_guard *guard, const struct policies_switc
     guard->held = more;
     own = &more[guard->count];
     *own = *how;
-    status = begin(guard, own, &paused, error);
+    status = begin(guard, own, error);
     /* Held also where it has failed in the middle: it is the caller's to let go. */
     guard->count++;
-    if (status == STATUS_OK && paused > 0)
-        log_line(LOG_NOTICE, "%zu polic%s of %s paused while it is loaded", paused, paused == 1 ? "y" : "ies",
-                 how->table->sql);
-    if (status == STATUS_OK)
-        status = policies_wait(guard->pg, how->ledger, how->table, guard->spec.stop, error);
     return status;
 }
 

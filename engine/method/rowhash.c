@@ -61,12 +61,13 @@ static void add_part(struct sql *sql, const struct rowhash_table *table, const s
  * The text of a row is made once: OFFSET keeps the planner from writing it into both sums. Its collation is that of
  * bytes, since others are hashed by the sort keys of a library.
  */
-static void add_hashes(struct sql *sql, const struct rowhash_table *table, const struct rowhash_parts *parts)
+static void add_hashes(struct sql *sql, const struct rowhash_table *table, const struct rowhash_parts *parts,
+                       bool with_bytes)
 {
     sql_add(sql,
             "SELECT part, pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(line, 0)),"
-            " pg_catalog.sum(pg_catalog.hashtextextended(line, %lld)) FROM (SELECT ",
-            (long long)SECOND_SEED);
+            " pg_catalog.sum(pg_catalog.hashtextextended(line, %lld)), %s FROM (SELECT ",
+            (long long)SECOND_SEED, with_bytes ? "pg_catalog.sum(pg_catalog.octet_length(line))" : "0");
     add_part(sql, table, parts);
     sql_add(sql, " AS part, (ROW(%s)::pg_catalog.text) COLLATE \"C\" AS line FROM %s WHERE ", table->select_list,
             table->table->sql);
@@ -96,6 +97,7 @@ static enum status result_read(const PGresult *result, int count, struct rowhash
         hashes[part].rows = strtoll(PQgetvalue(result, i, 1), NULL, 10);
         for (int k = 0; k < 2; k++)
             hashes[part].sums[k] = sum_read(PQgetvalue(result, i, 2 + k));
+        hashes[part].bytes = strtoll(PQgetvalue(result, i, 4), NULL, 10);
     }
     return STATUS_OK;
 }
@@ -110,7 +112,7 @@ static enum status take_from_servers(struct rowhash_pair *pair, const struct row
     for (; started < 2 && status == STATUS_OK; started++) {
         struct sql sql = {0};
 
-        add_hashes(&sql, &pair->table[started], parts);
+        add_hashes(&sql, &pair->table[started], parts, pair->throttle != NULL);
         status = pg_start(pair->pg[started], sql.text, error);
         sql_reset(&sql);
     }
@@ -129,16 +131,35 @@ static enum status take_from_servers(struct rowhash_pair *pair, const struct row
     return status;
 }
 
+/* Sides are read at the same time: the one that has more counts. */
+static void book(const struct rowhash_pair *pair, int count, struct rowhash hashes[2][ROWHASH_PARTS_MAX])
+{
+    int64_t rows[2] = {0}, bytes[2] = {0};
+
+    for (int side = 0; side < 2; side++)
+        for (int i = 0; i < count; i++) {
+            rows[side] += hashes[side][i].rows;
+            bytes[side] += hashes[side][i].bytes;
+        }
+    throttle_book(pair->throttle, rows[0] > rows[1] ? rows[0] : rows[1], bytes[0] > bytes[1] ? bytes[0] : bytes[1]);
+}
+
 enum status rowhash_take(struct rowhash_pair *pair, const struct rowhash_parts *parts,
                          struct rowhash hashes[2][ROWHASH_PARTS_MAX], struct error *error)
 {
     enum status status = STATUS_OK;
 
+    if (!throttle_enter(pair->throttle))
+        return error_set(error, STATUS_STOPPED, "stopped");
     for (int side = 0; side < 2 && status == STATUS_OK; side++)
         status = pg_connect(pair->pg[side], error);
     if (status != STATUS_OK)
         return status;
     if (pair->way.streamed)
-        return rowhash_take_streamed(pair, parts, hashes, error);
-    return take_from_servers(pair, parts, hashes, error);
+        status = rowhash_take_streamed(pair, parts, hashes, error);
+    else
+        status = take_from_servers(pair, parts, hashes, error);
+    if (status == STATUS_OK)
+        book(pair, parts->count, hashes);
+    return status;
 }

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "engine/pg/pg.h"
+#include "engine/throttle.h"
 #include "writers/target.h"
 
 /* What is hashed of one side. Borrowed. */
@@ -29,6 +30,7 @@ struct rowhash_way {
 
 struct rowhash {
     int64_t rows;
+    int64_t bytes; /* of their texts, where the pair has a throttle */
     uint64_t sums[2];
 };
 
@@ -57,11 +59,13 @@ struct rowhash_pair {
     struct rowhash_table table[2];
     struct rowhash_way way;
     struct pg_setting *settings; /* of the connections, for who made them */
+    struct throttle *throttle;   /* what is read of one side keeps to its rate; NULL: as fast as it goes */
 };
 
 /*
  * The parts of both sides, by two statements that run at the same time: hashes[side][part]. Connects where that is
- * needed. After a failure a connection may be closed; trying again is always right.
+ * needed. After a failure a connection may be closed; trying again is always right. STATUS_STOPPED from DRAIN on, where
+ * the throttle would have to be waited for.
  */
 MUST_CHECK enum status rowhash_take(struct rowhash_pair *pair, const struct rowhash_parts *parts,
                                     struct rowhash hashes[2][ROWHASH_PARTS_MAX], struct error *error);

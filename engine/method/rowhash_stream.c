@@ -86,6 +86,7 @@ static enum status row_add(struct stream *stream, const char *row, size_t size, 
         return error_set(error, STATUS_SERVER, "%s gave a row of another range than it was asked for",
                          stream->table->table->sql);
     stream->hashes[part].rows++;
+    stream->hashes[part].bytes += (int64_t)size;
     stream->hashes[part].sums[0] += hash.low64;
     stream->hashes[part].sums[1] += hash.high64;
     return STATUS_OK;

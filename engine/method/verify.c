@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/log.h"
 #include "engine/method/verify_private.h"
 #include "engine/stats.h"
 
@@ -148,46 +149,71 @@ static enum status look_again(struct verify *verify, struct error *error)
 
 /* ---- Repair */
 
-static enum status repair_once(struct verify *verify, struct rowhash_pair *pair, struct verify_difference *difference,
+/* A key that a dual write has just put there, too, is no failure: the next look tells. */
+static enum status repair_once(struct verify *verify, struct verify_difference *difference, int round,
                                struct error *error)
 {
     const struct verify_spec *spec = verify->spec;
-    struct verify_difference after;
     enum status status = spec->repair(spec->repair_context, difference->range, error);
-    bool same;
 
-    if (status != STATUS_OK)
+    if (status == STATUS_OK || strcmp(error->sqlstate, "23505") != 0 || round + 1 == REPAIRS_MAX)
         return status;
-    after = (struct verify_difference){.range = difference->range};
-    status = verify_rows(verify, pair, &after, &same, error);
-    if (status == STATUS_OK)
-        difference->repaired = same;
+    log_line(LOG_NOTICE, "%s: looking again", error->text);
+    error_reset(error);
+    return STATUS_OK;
+}
+
+static enum status see_repaired(struct verify *verify, struct rowhash_pair *pair, struct verify_difference *difference,
+                                struct error *error)
+{
+    struct verify_difference after = {.range = difference->range};
+    enum status status = verify_rows(verify, pair, &after, &difference->repaired, error);
+
     verify_difference_clear(&after);
     return status;
 }
 
-static enum status repair_all(struct verify *verify, struct error *error)
+/* All that are not repaired yet: loads them again, or looks whether they are as in the source. */
+static enum status repair_each(struct verify *verify, struct rowhash_pair *pair, int round, bool look,
+                               struct error *error)
 {
     struct verify_report *report = verify->report;
-    struct rowhash_pair pair;
-    struct retry retry;
-    enum status status = verify_pair_open(verify, &pair, error);
+    enum status status = STATUS_OK;
 
     for (size_t i = 0; i < report->difference_count && status == STATUS_OK; i++) {
         struct verify_difference *difference = &report->differences[i];
+        struct retry retry;
 
-        for (int round = 0; round < REPAIRS_MAX && !difference->repaired && status == STATUS_OK; round++) {
-            if (stop_level(verify->spec->stop) != STOP_RUN) {
-                status =
-                    error_set(error, STATUS_STOPPED, "stopped after %zu of %zu repairs", i, report->difference_count);
-                break;
-            }
-            retry_init(&retry, verify->spec->retry_ms, i + 1);
-            do
-                status = repair_once(verify, &pair, difference, error);
-            while (status != STATUS_OK && verify_again(verify, &retry, status, error));
-        }
+        if (difference->repaired)
+            continue;
+        if (!throttle_enter(verify->spec->throttle) || stop_level(verify->spec->stop) != STOP_RUN)
+            return error_set(error, STATUS_STOPPED, "stopped with %zu of %zu stretches repaired",
+                             report->difference_count - report->open, report->difference_count);
+        retry_init(&retry, verify->spec->retry_ms, i + 1);
+        do
+            status =
+                look ? see_repaired(verify, pair, difference, error) : repair_once(verify, difference, round, error);
+        while (status != STATUS_OK && verify_again(verify, &retry, status, error));
         report->open -= difference->repaired;
+    }
+    return status;
+}
+
+/*
+ * What the source has got since it was copied, or a dual write has put into the target since it was emptied, is seen by
+ * a look that comes as late as the second one: of a row that is on its way to both sides one may be there already.
+ */
+static enum status repair_all(struct verify *verify, struct error *error)
+{
+    struct rowhash_pair pair;
+    enum status status = verify_pair_open(verify, &pair, error);
+
+    for (int round = 0; round < REPAIRS_MAX && verify->report->open > 0 && status == STATUS_OK; round++) {
+        status = repair_each(verify, &pair, round, false, error);
+        if (status == STATUS_OK)
+            (void)stop_wait(verify->spec->stop, SECOND_LOOK_MS, STOP_DRAIN);
+        if (status == STATUS_OK)
+            status = repair_each(verify, &pair, round, true, error);
     }
     verify_pair_close(&pair);
     return status;

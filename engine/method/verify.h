@@ -4,7 +4,8 @@
  *     ranges:       |=====|=====|==≠==|=====|     several at a time; each on both sides at once: see rowhash.h
  *     differs:                  |==|≠≠|==|        looked at again in parts, until the parts are small
  *     second look:                 |·≠··≠·|       a second later or more: rows missing, extra, different, as they are
- *     repair:                        |≠≠≠|        from the first such row to the last; then looked at again
+ *     repair:                        |≠≠≠|        from the first such row to the last; then looked at once more, a
+ * second later, as dual writes may have been at it
  *
  * Readers take no locks but those of a SELECT, in read-only sessions; the source may be a hot standby. A row that was
  * on its way to the other side while it was compared is no difference: only what differs at the second look counts.
@@ -73,6 +74,8 @@ struct verify_spec {
     int64_t retry_ms;
     size_t examples_max; /* rows kept of one difference */
     struct stop *stop;
+    struct throttle
+        *throttle; /* how fast rows are compared and repaired, and whether at all; NULL: as fast as it goes */
     /* After each range, one call at a time; NULL: none. */
     void (*progress)(void *context, const struct verify_report *report);
     void *progress_context;
@@ -117,7 +120,8 @@ struct verify_sent {
 
 /*
  * Counts the target's rows in ranges that were sent, which are sorted and apart. Sees rows that are gone or too many;
- * neither values that are others, nor rows in stretches for which nothing was sent.
+ * neither values that are others, nor rows in stretches for which nothing was sent. A throttle of NULL is fine.
  */
 MUST_CHECK enum status verify_sent_rows(struct pg *pg, const struct table *table, const struct verify_sent *sent,
-                                        size_t count, struct verify_report *report, struct error *error);
+                                        size_t count, struct throttle *throttle, struct verify_report *report,
+                                        struct error *error);

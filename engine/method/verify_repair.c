@@ -88,23 +88,28 @@ static enum status copy_begin(struct repair *repair, struct error *error)
 
 static enum status copy_rows(struct repair *repair, struct error *error)
 {
+    struct throttle *throttle = repair->how->spec->throttle;
     int64_t rows = 0, sent = -1, stored = -1;
     enum status status = copy_begin(repair, error);
+    struct throttle_writer writer;
     const char *row;
     int size;
 
     if (status != STATUS_OK)
         return status;
+    throttle_begin(&writer, 0);
     while ((status = pg_copy_out_next(repair->pg[SOURCE], &row, &size, &sent, error)) == STATUS_OK && size > 0) {
         status = pg_copy_in_put(repair->pg[TARGET], row, (size_t)size, error);
         if (status != STATUS_OK)
             return status;
+        throttle_send(throttle, &writer, size);
         rows++;
     }
     if (status != STATUS_OK) {
         pg_copy_in_fail(repair->pg[TARGET], "the source failed");
         return status;
     }
+    throttle_count(throttle, &writer, rows);
     status = pg_copy_in_end(repair->pg[TARGET], &stored, error);
     if (status == STATUS_OK && (sent != rows || stored != rows))
         status = error_set(error, STATUS_DATA,

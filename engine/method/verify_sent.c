@@ -79,13 +79,19 @@ static enum status compare_counts(struct pg *pg, const struct table *table, cons
 }
 
 enum status verify_sent_rows(struct pg *pg, const struct table *table, const struct verify_sent *sent, size_t count,
-                             struct verify_report *report, struct error *error)
+                             struct throttle *throttle, struct verify_report *report, struct error *error)
 {
     enum status status = pg_connect(pg, error);
 
     *report = (struct verify_report){.ranges = count};
-    for (size_t i = 0; status == STATUS_OK && i < count; i += RANGES_A_QUERY)
-        status =
-            compare_counts(pg, table, sent + i, count - i < RANGES_A_QUERY ? count - i : RANGES_A_QUERY, report, error);
+    for (size_t i = 0; status == STATUS_OK && i < count; i += RANGES_A_QUERY) {
+        size_t part = count - i < RANGES_A_QUERY ? count - i : RANGES_A_QUERY;
+        int64_t before = report->rows[TARGET];
+
+        if (!throttle_enter(throttle))
+            return error_set(error, STATUS_STOPPED, "stopped after %zu of %zu ranges", i, count);
+        status = compare_counts(pg, table, sent + i, part, report, error);
+        throttle_book(throttle, report->rows[TARGET] - before, 0);
+    }
     return status;
 }

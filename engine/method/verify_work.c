@@ -13,7 +13,7 @@ enum status verify_pair_open(const struct verify *verify, struct rowhash_pair *p
     struct pg_setting *settings = calloc(7, sizeof *settings);
     enum status status = STATUS_OK;
 
-    *pair = (struct rowhash_pair){.way = way, .settings = settings};
+    *pair = (struct rowhash_pair){.way = way, .settings = settings, .throttle = spec->throttle};
     if (settings == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     /* Ranges are what is done in parallel, and the role's own settings must not matter. */
@@ -119,9 +119,9 @@ enum status verify_work_run(struct verify_work *work, struct error *error)
     for (size_t i = 0; i < started; i++)
         pthread_join(threads[i], NULL);
     free(threads);
-    if (verify->failure.status != STATUS_OK)
+    if (verify->failure.status != STATUS_OK && verify->failure.status != STATUS_STOPPED)
         *error = verify->failure;
-    else if (error->status == STATUS_OK && verify->next < work->count)
+    else if (error->status == STATUS_OK && (verify->next < work->count || verify->failure.status == STATUS_STOPPED))
         error_set(error, STATUS_STOPPED, "stopped after %zu of %zu ranges", verify->report->ranges_done,
                   verify->report->ranges);
     return error->status;

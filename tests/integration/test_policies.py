@@ -254,13 +254,17 @@ def test_leave(hyperfill, source, target):
     assert target.value("SELECT to_regclass('hyperfill.policy')") is None
 
 
+def pid_of_guard(target):
+    """Of its server process; None while it is away."""
+    return target.value("SELECT max(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1212566608"
+                        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
+
+
 def test_a_connection_that_is_lost(hyperfill, source, target):
     """The guard comes back, and pauses again what somebody who took it for dead has restored."""
     lock = Lock(target)
     process = start_and_pause(hyperfill, source, target)
-    guard = ("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = 1212566608"
-             " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")
-    before = target.value(guard)
+    before = pid_of_guard(target)
     # As if it had been restored between.
     target.execute("BEGIN; DELETE FROM hyperfill.policy_hold; DELETE FROM hyperfill.policy; COMMIT")
     target.rows("SELECT alter_job(job_id, scheduled => true) FROM timescaledb_information.jobs WHERE job_id >= 1000")
@@ -295,6 +299,11 @@ def test_waits_for_one_that_runs(hyperfill, source, target):
         assert jobs(target) == ALL_ON
         process = hyperfill.start("run", *arguments(source, target))
         wait_for(lambda: "waiting for the retention policy" in process.stderr, "it does not wait")
+        # A job may run for hours, and a connection be lost in them.
+        before = pid_of_guard(target)
+        target.rows("SELECT pg_terminate_backend(%s)", [before])
+        wait_for(lambda: not process.running or pid_of_guard(target) not in (None, before), "it does not come back")
+        assert process.running and jobs(target) == ALL_OFF, process.result()
     finally:
         gate.close()
         work.join()

@@ -99,6 +99,55 @@ def test_rate_of_replay(hyperfill, servers, tmp_path):
     assert target.value("SELECT count(*) FROM m WHERE value = 7") == 900
 
 
+def check(source, target, *more, until=UNTIL):
+    """The same by verify, a range after the other."""
+    command = ["verify", *options(source, target)[1:], *more]
+    command[command.index("--jobs") + 1] = "1"
+    command[command.index("--until") + 1] = until
+    return command
+
+
+@pytest.mark.parametrize("rate", ["20000rows", "900KB"])
+def test_rate_of_verify(hyperfill, source, target, rate):
+    """What a quarter of a second allows is made up for, and the last range, of a week at most, is not waited for."""
+    hyperfill.run(*options(source, target))
+    since = time.monotonic()
+    hyperfill.run(*check(source, target, "--max-rate", rate))
+    # Of texts of 70 bytes: by size it is the slower one.
+    assert time.monotonic() - since >= (ROWS - 10080) / (20000 if rate == "20000rows" else 13500) - 0.25
+    # What is loaded again is written at that rate, too.
+    target.execute("DELETE FROM m WHERE time >= '2024-01-03+00' AND time < '2024-01-04+00'")
+    since = time.monotonic()
+    hyperfill.run(*check(source, target, "--from", "2024-01-03 00:00+00", "--repair", "--max-rate", "1000rows", until="2024-01-04 00:00+00"))
+    assert time.monotonic() - since >= 1440 / 1000
+    assert_whole(source, target)
+
+
+def test_rate_of_late(hyperfill, source, target):
+    """What is compared for --late as well, also when the job had been complete before."""
+    hyperfill.run(*options(source, target))
+    target.execute("DELETE FROM m WHERE time >= '2024-01-20+00' AND time < '2024-01-21+00'")
+    since = time.monotonic()
+    hyperfill.run(*options(source, target, "--late", "30d", "--max-rate", "1000rows"))
+    assert time.monotonic() - since >= 1440 / 1000 * 2
+    assert_whole(source, target)
+
+
+def test_verify_stopped_while_it_waits(hyperfill, source, target):
+    """For its rate, for a limit: the first stop ends both, and says how to go on."""
+    hyperfill.run(*options(source, target))
+    for limit in (("--max-rate", "1rows"), ("--max-target-size", "1KB")):
+        process = hyperfill.start(*check(source, target, *limit))
+        if limit[0] == "--max-rate":
+            wait_until(lambda: not process.running or target.value("SELECT to_regclass('hyperfill.verify')"), what="a comparison")
+        else:
+            wait_until(lambda: not process.running or "paused: target size" in process.stderr, what="a pause")
+        process.signal(2)
+        result = process.wait(timeout=30)
+        assert result.status == STOPPED and "run the same command again" in result.stderr, result
+    hyperfill.run(*check(source, target))
+
+
 def test_target_size(hyperfill, source, target):
     """Another table makes the database too large; when it is gone the run goes on by itself."""
     size = target.value("SELECT pg_database_size(current_database())")

@@ -151,3 +151,83 @@ def test_lost_connection(one_pair):
     found = json.loads(result.stdout)
     assert "trying again" in result.stderr
     assert found["equal"] and found["rows_source"] == found["rows_target"] == one_pair.rows
+
+
+def waits(database, kind):
+    return database.value(
+        "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE l.locktype = %s AND NOT l.granted AND a.datname = current_database()", [kind]
+    )
+
+
+BESIDE = ("2024-03-10 12:00:05+00", 3, 1.5, "dual")
+
+
+def spoil_around(pair):
+    """What is repaired is one stretch, with the time of BESIDE in it."""
+    pair.target.execute("DELETE FROM m WHERE time IN ('2024-03-10 12:00:00+00', '2024-03-10 12:10:00+00')")
+
+
+def write(connection, columns="time, device, value, note"):
+    connection.cursor().execute(f"INSERT INTO m ({columns}) VALUES (%s, %s, %s, %s)", BESIDE)
+
+
+def assert_whole_beside(pair):
+    assert pair.equal()
+    assert pair.target.value("SELECT count(*) FROM m WHERE note = 'dual'") == 1
+    assert pair.verify()["differences"] == []
+
+
+def test_repair_beside_a_write_that_comes_to_the_target_later(one_pair):
+    """The source has it when it is copied; the target's copy, which no DELETE saw, bars the key until it is committed."""
+    pair = one_pair
+    spoil_around(pair)
+    writer = pair.target.connect()
+    write(writer)
+    write(source := pair.source.connect())
+    source.commit()
+    process = pair.hyperfill.start("verify", *pair.options("--repair", "--json"))
+    wait_until(lambda: waits(pair.target, "transactionid"), what="a repair that waits for the writer")
+    writer.commit()
+    result = process.wait(check=0)
+    assert "looking again" in result.stderr and json.loads(result.stdout)["equal"], result
+    assert_whole_beside(pair)
+
+
+@pytest.mark.parametrize("key", [True, False], ids=["key", "none"])
+def test_repair_beside_a_write_that_comes_to_the_source_later(one_pair, key):
+    """The target's row goes as the source does not have it, but has it a moment later."""
+    pair = one_pair
+    if not key:
+        pair.target.execute("ALTER TABLE m DROP CONSTRAINT m_pkey")
+    spoil_around(pair)
+    write(target := pair.target.connect())
+    target.commit()
+    writer = pair.source.connect()
+    write(writer)
+    process = pair.hyperfill.start("verify", *pair.options("--repair", "--json"))
+    wait_until(lambda: pair.target.value("SELECT count(*) = 0 FROM m WHERE note = 'dual'"), what="a repair")
+    writer.commit()
+    assert json.loads(process.wait(check=0).stdout)["equal"]
+    assert_whole_beside(pair)
+
+
+def test_repair_beside_a_write_in_its_midst(one_pair):
+    """Without a key nothing bars a row that both the repair and a writer bring: it is seen, and is there once in the end."""
+    pair = one_pair
+    pair.target.execute(
+        "ALTER TABLE m DROP CONSTRAINT m_pkey; CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NEW; END $$;"
+        " CREATE TRIGGER slow BEFORE INSERT ON m FOR EACH ROW WHEN (NEW.device = 4) EXECUTE FUNCTION slow()"
+    )
+    spoil_around(pair)
+    write(source := pair.source.connect())
+    source.commit()
+    blocker = pair.target.connect()
+    blocker.cursor().execute("SELECT pg_advisory_lock(7)")
+    process = pair.hyperfill.start("verify", *pair.options("--repair", "--json"))
+    wait_until(lambda: waits(pair.target, "advisory"), what="a repair in its midst")
+    write(target := pair.target.connect())
+    target.commit()
+    blocker.close()
+    assert json.loads(process.wait(check=0).stdout)["equal"]
+    assert_whole_beside(pair)

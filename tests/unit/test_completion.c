@@ -85,6 +85,16 @@ static void assert_verdict(const char *strip, enum completion_verdict verdict)
         assert_true(completion.look_again > completion.now[1]);
 }
 
+static void assert_says(const char *strip, const char *words)
+{
+    struct completion completion = judge(strip);
+    struct error error;
+
+    error_reset(&error);
+    assert_int_equal(completion_status(&completion, &error), STATUS_DATA);
+    assert_non_null(strstr(error.text, words));
+}
+
 static void test_found(void **state)
 {
     (void)state;
@@ -151,6 +161,9 @@ static void test_refused(void **state)
     assert_verdict("<<<!!!!!!!", COMPLETION_UNLIKE);
     /* Nearly all empty: two buckets tell nothing. */
     assert_verdict("<<<==.....", COMPLETION_TOO_SOON);
+    /* What is there already is not denied. */
+    assert_says("<<<<<<<<==", "there is no consistent zone yet");
+    assert_says("<<<<<=====", "the consistent zone is too short yet (30 s; 40 s are needed)");
     /* The first bucket of both, four of the zone, and two for what may be late. */
     completion = judge("<<<<<<<<==");
     assert_int_equal(completion.look_again, LO + 8 * STEP + 4 * STEP + 2 * STEP);

@@ -613,7 +613,8 @@ static void test_throttle(void **state)
                    "--max-source-lag", "30");
     assert_refused("--min-disk-free takes a size such as 50GB or a share such as 10%, not \"101%\"", "run", JOB,
                    "--min-disk-free", "101%");
-    assert_refused("--max-rate is no option of bench; it belongs to run, replay", "bench", JOB, "--max-rate", "1MB");
+    assert_refused("--max-rate is no option of bench; it belongs to run, replay, verify", "bench", JOB, "--max-rate",
+                   "1MB");
 }
 
 static void test_policies_and_refresh(void **state)

@@ -204,11 +204,85 @@ static void test_gate(void **state)
     stop_free(stop);
 }
 
+struct entering {
+    struct throttle *throttle;
+    pthread_mutex_t mutex;
+    int times, entered; /* entered: the mutex */
+};
+
+static void *enter(void *argument)
+{
+    struct entering *entering = argument;
+
+    for (int i = 0; i < entering->times && throttle_enter(entering->throttle); i++) {
+        throttle_book(entering->throttle, 1000, 0);
+        pthread_mutex_lock(&entering->mutex);
+        entering->entered++;
+        pthread_mutex_unlock(&entering->mutex);
+    }
+    return NULL;
+}
+
+static int entered(struct entering *entering)
+{
+    int count;
+
+    pthread_mutex_lock(&entering->mutex);
+    count = entering->entered;
+    pthread_mutex_unlock(&entering->mutex);
+    return count;
+}
+
+/* What was booked is waited for by who comes next, not by who booked it. */
+static void test_booked(void **state)
+{
+    struct stop *stop = new_stop();
+    struct throttle *throttle = new_throttle(10000, THROTTLE_ROWS, stop);
+    struct entering entering = {throttle, PTHREAD_MUTEX_INITIALIZER, 11, 0};
+    int64_t since = stats_now_ns();
+
+    (void)state;
+    assert_true(throttle_enter(NULL));
+    throttle_book(NULL, 1, 1);
+    enter(&entering);
+    assert_int_equal(entering.entered, 11);
+    /* Ten times a tenth of a second. */
+    assert_true(stats_now_ns() - since >= SECOND - SECOND / 100);
+    throttle_free(throttle);
+    stop_free(stop);
+}
+
+/* Nobody enters while the gate is shut; that it opens, and the first stop, end the wait. */
+static void test_enter_gate(void **state)
+{
+    struct stop *stop = new_stop();
+    struct throttle *throttle = new_throttle(0, THROTTLE_ROWS, stop);
+    struct entering entering = {throttle, PTHREAD_MUTEX_INITIALIZER, 1, 0};
+    pthread_t thread;
+
+    (void)state;
+    throttle_pause(throttle, "waiting WAL");
+    assert_int_equal(pthread_create(&thread, NULL, enter, &entering), 0);
+    stop_wait(stop, 50, STOP_DRAIN);
+    assert_int_equal(entered(&entering), 0);
+    throttle_resume(throttle);
+    pthread_join(thread, NULL);
+    assert_int_equal(entering.entered, 1);
+    throttle_pause(throttle, "waiting WAL");
+    assert_int_equal(pthread_create(&thread, NULL, enter, &entering), 0);
+    stop_request(stop, STOP_DRAIN);
+    pthread_join(thread, NULL);
+    assert_int_equal(entering.entered, 1);
+    throttle_free(throttle);
+    stop_free(stop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exact), cmocka_unit_test(test_pause), cmocka_unit_test(test_shared),
-        cmocka_unit_test(test_stop),  cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_exact),      cmocka_unit_test(test_pause), cmocka_unit_test(test_shared),
+        cmocka_unit_test(test_stop),       cmocka_unit_test(test_gate),  cmocka_unit_test(test_booked),
+        cmocka_unit_test(test_enter_gate),
     };
 
     alarm(240);
