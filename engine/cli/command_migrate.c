@@ -4,11 +4,10 @@
  * What is done stands in the target's ledger and nowhere else: called again, it goes on with the first step that is
  * not.
  */
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "engine/cli/ask.h"
 #include "engine/cli/migrate.h"
 #include "engine/cli/text.h"
 #include "engine/log.h"
@@ -17,27 +16,6 @@ static void notice_signal(enum stop_level level)
 {
     (void)level;
     log_line(LOG_NOTICE, "stopping");
-}
-
-/* Whether the person says yes. Waits for a line or for the stop. */
-static bool confirm(const struct migrate *migrate, const char *question)
-{
-    struct pollfd waits[2] = {{.fd = STDIN_FILENO, .events = POLLIN},
-                              {.fd = stop_drain_fd(migrate->stop), .events = POLLIN}};
-    char answer[16];
-
-    fprintf(stderr, "%s [y/N] ", question);
-    fflush(stderr);
-    if (poll(waits, 2, -1) <= 0 || (waits[1].revents & POLLIN) != 0) {
-        fputc('\n', stderr);
-        return false;
-    }
-    return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
-}
-
-static bool has_terminal(void)
-{
-    return isatty(STDIN_FILENO) && isatty(STDERR_FILENO);
 }
 
 static enum status migrate_open(struct migrate *migrate, struct error *error)
@@ -171,9 +149,9 @@ static enum status plan_agree(struct migrate *migrate, struct error *error)
         return error_set(error, STATUS_STOPPED, "nothing was changed");
     if (migrate->options->yes)
         return STATUS_OK;
-    if (!has_terminal())
+    if (!ask_can())
         return error_set(error, STATUS_USAGE, "nothing was changed: say --yes if this is the plan");
-    if (!confirm(migrate, "\nBegin?"))
+    if (!ask(migrate->stop, "\nBegin?"))
         return error_set(error, STATUS_STOPPED, "nothing was changed");
     return STATUS_OK;
 }
@@ -212,7 +190,7 @@ static enum status person_step(struct migrate *migrate, int step, bool *waits, s
 
     *waits = false;
     if (migration_state(&migrate->migration, entry->name) == STEP_WAITING &&
-        (options->yes || options->go_on || (has_terminal() && confirm(migrate, entry->ask))))
+        (options->yes || options->go_on || (ask_can() && ask(migrate->stop, entry->ask))))
         return write_state(migrate, step, STEP_DONE, NULL, error);
     *waits = true;
     migrate_show_todo(migrate, step);

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "engine/cli/ask.h"
 #include "engine/cli/commands.h"
 #include "engine/cli/progress.h"
 #include "engine/cli/run.h"
@@ -62,14 +62,14 @@ static void run_tell_checkpoint(const struct run *run)
 
 static bool run_confirm(const struct run *run)
 {
-    char answer[16], count[NUMBER_TEXT_MAX];
+    char question[512], count[NUMBER_TEXT_MAX];
 
     if (run->job.overlap.rows == 0 || run->job.options->overlap != OVERLAP_REPLACE || run->job.options->yes ||
-        !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        !ask_can())
         return true;
-    fprintf(stderr, "%s rows of %s will be deleted as their ranges are loaded. Go on? [y/N] ",
-            count_format(run->job.overlap.rows, count), run->job.table.sql);
-    return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
+    snprintf(question, sizeof question, "%s rows of %s will be deleted as their ranges are loaded. Go on?",
+             count_format(run->job.overlap.rows, count), run->job.table.sql);
+    return ask(run->stop, question);
 }
 
 static enum status run_prepare_job(struct run *run, const struct options *options, struct error *error)

@@ -9,8 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "engine/cli/ask.h"
 #include "engine/cli/text.h"
 #include "engine/log.h"
 
@@ -24,17 +24,16 @@ static void notice_signal(enum stop_level level)
 
 static bool confirm(const struct set_run *set)
 {
-    char answer[16], count[NUMBER_TEXT_MAX];
+    char question[128], count[NUMBER_TEXT_MAX];
     int64_t rows = 0;
 
     for (int32_t i = 0; i < set->tables.count; i++)
         rows += set->tables.items[i].planned ? set->tables.items[i].run.job.overlap.rows : 0;
-    if (rows == 0 || set->options->overlap != OVERLAP_REPLACE || set->options->yes || !isatty(STDIN_FILENO) ||
-        !isatty(STDERR_FILENO))
+    if (rows == 0 || set->options->overlap != OVERLAP_REPLACE || set->options->yes || !ask_can())
         return true;
-    fprintf(stderr, "%s rows of these tables will be deleted as their ranges are loaded. Go on? [y/N] ",
-            count_format(rows, count));
-    return fgets(answer, sizeof answer, stdin) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
+    snprintf(question, sizeof question, "%s rows of these tables will be deleted as their ranges are loaded. Go on?",
+             count_format(rows, count));
+    return ask(set->stop, question);
 }
 
 /* A refresh policy may have made buckets until it was paused. */

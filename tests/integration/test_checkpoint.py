@@ -41,7 +41,12 @@ class Job:
         self.kind_of_source = kind_of_source
 
     def create_table(self):
-        self.database.execute(f"CREATE TABLE {self.name} (time timestamptz NOT NULL, value float8, note text)")
+        partitioned = " PARTITION BY RANGE (time)" if self.shape == "partitioned" else ""
+        self.database.execute(f"CREATE TABLE {self.name} (time timestamptz NOT NULL, value float8, note text)" + partitioned)
+        for day in range(1, DAYS + 1 if partitioned else 0):
+            self.database.execute(
+                f"CREATE TABLE {self.name}_{day} PARTITION OF {self.name} FOR VALUES FROM ('2024-03-0{day}+00') TO ('2024-03-0{day + 1}+00')"
+            )
         if self.shape == "hypertable":
             self.database.rows("SELECT create_hypertable(%s, 'time', chunk_time_interval => interval '1 day')", [self.name])
 
@@ -73,7 +78,9 @@ class Job:
         return self.source_database.fingerprint(self.name, where="time < '2024-03-03+00' OR time >= '2024-03-04+00'")
 
 
-@pytest.fixture(params=["pg15-plain-postgresql", "pg15-plain-csv", "ts17-hypertable-postgresql", "ts17-hypertable-csv"])
+@pytest.fixture(params=[
+    "pg15-plain-postgresql", "pg15-plain-csv", "pg15-partitioned-csv", "ts17-hypertable-postgresql", "ts17-hypertable-csv", "ts18-hypertable-postgresql",
+])  # fmt: skip
 def job(request, servers, tmp_path, hyperfill):
     kind, shape, source = request.param.split("-")
     return Job(servers[kind], shape, source, tmp_path, hyperfill)

@@ -17,20 +17,21 @@ STATUS_DATA = 3
 STATUS_TRANSIENT = 5
 
 SOURCES = ("postgres", "ordered", "shuffled")
-TARGETS = ("ts17", "pg15")
+TARGETS = {"ts17": True, "ts18": True, "pg15-partitioned": "partitioned", "pg15-plain": False}
 
 
 class Backfill:
     """A source, a target and the command between them. Either side may be reached by another conninfo than its own."""
 
-    def __init__(self, hyperfill, servers, source_kind, target_kind="ts17"):
+    def __init__(self, hyperfill, servers, source_kind, target_kind="ts17", source_server="pg15"):
         self.hyperfill = hyperfill
-        self.source = servers["pg15"].create_database()
-        create_cpu(self.source, hypertable=False)
+        self.source = servers[source_server].create_database()
+        create_cpu(self.source, hypertable=source_server != "pg15")
         fill_cpu(self.source, TOTAL_ROWS, hosts=HOSTS, seed=SEED % 1000)
-        self.target = servers[target_kind].create_database()
+        self.target = servers[target_kind.split("-")[0]].create_database()
         # Many small chunks: many pieces, and so many commits that can fail.
-        shape = True if target_kind != "pg15" else "partitioned"
+        shape = TARGETS[target_kind]
+        self.plain = [] if shape else ["--time-column", "time", "--range-interval", "2h"]
         create_cpu(self.target, hypertable=shape, chunk="2 hours", until=START + datetime.timedelta(days=6))
         self.expected = self.source.fingerprint("cpu", where=BEFORE_UNTIL)
         self.rows_expected = self.expected[0]
@@ -46,7 +47,7 @@ class Backfill:
     def start(self, *more, source=None, target=None):
         source = source or self.path or self.source.conninfo
         line = ["run", "--source", source, "--target", target or self.target.conninfo, "--table", "cpu", "--until", UNTIL]
-        return self.hyperfill.start(*line, "--memory", "16MB", "--jobs", "2", "--progress", "plain", *more)
+        return self.hyperfill.start(*line, "--memory", "16MB", "--jobs", "2", "--progress", "plain", *self.plain, *more)
 
     def rows(self):
         """The rows committed so far, as the ledger tells, which is quick to ask."""
@@ -97,8 +98,9 @@ def test_target_server_killed_three_times(hyperfill, servers, chance, source_kin
     assert retries(backfill.finish(process)) >= 3
 
 
-def test_source_server_killed_three_times(hyperfill, servers, chance):
-    backfill = Backfill(hyperfill, servers, "postgres")
+@pytest.mark.parametrize("source_server, target_kind", [("pg15", "ts17"), ("ts17", "pg15-partitioned")], ids=["pg15", "ts17"])
+def test_source_server_killed_three_times(hyperfill, servers, chance, source_server, target_kind):
+    backfill = Backfill(hyperfill, servers, "postgres", target_kind, source_server)
     process = backfill.start()
     kill_three_times(backfill, backfill.source.server, process, chance)
     assert retries(backfill.finish(process)) >= 3

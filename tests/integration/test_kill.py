@@ -16,7 +16,7 @@ STEP = datetime.timedelta(seconds=10)
 # Rows at and after T belong to the application: the source has some, which must not come along.
 UNTIL = START + (TOTAL_ROWS // HOSTS - 1_000) * STEP
 BEFORE_UNTIL = f"time < '{UNTIL}'"
-STOPPED = 7
+DATA, STOPPED = 3, 7
 
 
 class Backfill:
@@ -31,6 +31,7 @@ class Backfill:
         self.expected = source.fingerprint("cpu", where=BEFORE_UNTIL)
         self.rows_expected = self.expected[0]
         self.rows_seen = 0
+        self.piped = None  # the file that is standard input of each run
 
     def start(self, *more, target=None):
         options = {"--memory": "16MB", "--jobs": "2", "--progress": "none", "--checkpoint": self.checkpoint}
@@ -38,7 +39,11 @@ class Backfill:
         options.update(zip(more[::2], more[1::2]))
         line = [word for option in options.items() for word in option]
         target = target or self.target.conninfo
-        return self.hyperfill.start("run", "--target", target, "--table", "cpu", *self.arguments, "--until", UNTIL, *line)
+        command = ["run", "--target", target, "--table", "cpu", *self.arguments, "--until", UNTIL, *line]
+        if self.piped is None:
+            return self.hyperfill.start(*command)
+        with open(self.piped, "rb") as stdin:
+            return self.hyperfill.start(*command, stdin=stdin)
 
     def progress(self):
         """The rows in the table now. At every moment they are those of the ledger, and never fewer than before."""
@@ -150,20 +155,40 @@ def source_arguments(hyperfill, source, kind):
 
 
 SOURCES = ("postgres", "ordered", "shuffled")
+TARGETS = {"ts17": ("ts17", True), "ts18": ("ts18", True), "partitioned": ("pg15", "partitioned"), "plain": ("pg15", False)}
 
 
+@pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("source_kind", SOURCES)
-def test_thirty_kills(hyperfill, servers, chance, source_kind):
-    make_backfill(hyperfill, servers, source_kind, "ts17").kill_at_random(chance, 30)
+def test_thirty_kills(hyperfill, servers, chance, source_kind, target):
+    target_kind, target_shape = TARGETS[target]
+    backfill = make_backfill(hyperfill, servers, source_kind, target_kind, target_shape)
+    if target == "partitioned":
+        # Partitions that are built have their rows elsewhere for a while: test_build_partition.py.
+        backfill.arguments += ["--strategy", "append"]
+    backfill.kill_at_random(chance, 30)
 
 
-@pytest.mark.parametrize("target_shape", ["partitioned", False], ids=["partitioned", "plain"])
-@pytest.mark.parametrize("source_kind", ["postgres", "shuffled"])
-def test_kills_without_timescaledb(hyperfill, servers, chance, source_kind, target_shape):
-    backfill = make_backfill(hyperfill, servers, source_kind, "pg15", target_shape, rows=TOTAL_ROWS)
-    # Partitions that are built have their rows elsewhere for a while: test_build_partition.py.
-    backfill.arguments += ["--strategy", "append"]
-    backfill.kill_at_random(chance, 8)
+@pytest.mark.parametrize("order", ["ordered", "shuffled"])
+def test_kills_while_standard_input_is_read(hyperfill, servers, chance, order):
+    backfill = make_backfill(hyperfill, servers, order, "ts17")
+    backfill.piped = backfill.arguments[1]
+    backfill.arguments[1] = "-"
+    backfill.kill_at_random(chance, 12)
+    # Other bytes before what is committed are not skipped for them. An offset is still that of a record.
+    backfill.begin_anew()
+    process = backfill.start()
+    backfill.wait_for(process, backfill.rows_expected / 10)
+    process.kill()
+    rows = backfill.progress()
+    content = bytearray(backfill.piped.read_bytes())
+    at = content.index(b"host_", len(content) // 1000)
+    content[at] = ord("H")
+    backfill.piped = hyperfill.folder / "other.csv"
+    backfill.piped.write_bytes(content)
+    if process.popen.returncode != 0:
+        assert "not the input that the job began with" in backfill.start().wait(check=DATA).stderr
+    assert backfill.progress() == rows
 
 
 @pytest.mark.parametrize("source_kind", SOURCES)

@@ -1,19 +1,23 @@
 """Rows that dual writes have put into the target: told, replaced or kept, and never touched from T on."""
 
 import datetime
+import os
+import pty
 import re
+import signal
+import subprocess
 import threading
 
 import pytest
 
 from harness import wait_until
 
-DATA = 3
+DATA, STOPPED = 3, 7
 # T falls inside of a chunk, partition or range of a day.
 T = "2024-03-04 12:00:00+00"
 HOURS = 5 * 24
 COLUMNS = "time timestamptz NOT NULL, value double precision, note text"
-SHAPES = ("pg15-plain", "pg15-partitioned", "ts17-hypertable")
+SHAPES = ("pg15-plain", "pg15-partitioned", "ts17-hypertable", "ts18-hypertable")
 SOURCES = ("postgresql", "csv", "stdin")
 
 
@@ -267,6 +271,34 @@ def test_replace_of_a_shuffled_file_deletes_once(servers, tmp_path, hyperfill, c
         # With little memory each range comes in several pieces, and only the first may delete.
         overlap.run("--overlap", "replace", "--yes", "--memory", "16MB", "--checkpoint", f"{kind}-{shape}")
         assert (overlap.before(), overlap.after()) == (overlap.source_rows(), after), shape
+
+
+# ---- The question at a terminal
+
+
+@pytest.mark.parametrize("answer, status", [(b"y\n", 0), (b"n\n", STOPPED), (None, STOPPED)], ids=["yes", "no", "interrupt"])
+def test_question_before_rows_are_deleted(servers, tmp_path, hyperfill, answer, status):
+    overlap = Overlap(servers["ts17"], "hypertable", "csv", tmp_path, hyperfill).dual_write()
+    before, after = overlap.before(), overlap.after()
+    terminal, ours = pty.openpty()
+    command = [hyperfill.binary, "run", *overlap.options("--overlap", "replace")]
+    process = subprocess.Popen(command, cwd=hyperfill.folder, stdin=ours, stdout=ours, stderr=ours)
+    os.close(ours)
+    said = b""
+    while b"[y/N]" not in said:
+        said += os.read(terminal, 4096)
+    assert f"{before[0]} rows of".encode() in said
+    if answer is None:
+        process.send_signal(signal.SIGINT)
+    else:
+        os.write(terminal, answer)
+    try:
+        assert process.wait(60) == status
+    finally:
+        process.kill()
+        os.close(terminal)
+    assert overlap.after() == after
+    assert overlap.before() == (overlap.source_rows() if status == 0 else before)
 
 
 # ---- While the application writes

@@ -2,7 +2,7 @@
 
 import re
 
-TARGETS = ("pg15-plain", "pg15-partitioned", "ts17-hypertable")
+TARGETS = ("pg15-plain", "pg15-partitioned", "ts17-hypertable", "ts18-hypertable")
 DAYS = 4
 
 
