@@ -69,7 +69,7 @@ clean_up() {
         wait "$hyperfill_pid" 2>/dev/null || true
     fi
     if [[ -n $work ]]; then
-        rm -f "$work/application"
+        rm -f "$work"/application.*
         wait 2>/dev/null || true
         cd /
         for folder in "$work"/old "$work"/new; do
@@ -148,14 +148,15 @@ fill_source() {
 # arrives late, 2 s after its time. A writer knows nothing of the new database until it is restarted with its dual-write
 # release; what the new database does not take then is lost there, as it is with most applications.
 writer() {
-    local number=$1 round=0 time insert
-    while [[ -e $work/application ]]; do
+    local number=$1 release=$2 round time insert
+    round=$(<"$work/rounds.$number")
+    while [[ -e $work/application.$number ]]; do
         round=$((round + 1))
         time=$(date -u -d "$((round % 10 == 0 ? 2 : 0)) seconds ago" +%FT%T.%6NZ)
         insert="INSERT INTO cpu SELECT '$time', h, 'host_' || h, h % 100, $round % 100, 100 - h % 100, 0, h / 100.0,
             0, 0, 0, $round / 10.0, $number FROM generate_series($number, $hosts, $writers) h"
         sql old "$insert"
-        if [[ -e $work/dual.$number ]]; then
+        if [[ $release == dual-write ]]; then
             sql new "$insert" 2>/dev/null || echo "$time" >>"$work/lost"
         fi
         echo "$round" >"$work/rounds.$number.new"
@@ -176,24 +177,37 @@ wait_rounds() {
     done
 }
 
+start_writer() {
+    local number=$1 release=$2
+    : >"$work/application.$number"
+    writer "$number" "$release" >>"$work/writer.$number.log" 2>&1 </dev/null &
+    writer_pids[number]=$!
+}
+
+# Ends when its round is done.
+stop_writer() {
+    local number=$1
+    rm "$work/application.$number"
+    wait "${writer_pids[number]}" || die "a writer failed: $(<"$work/writer.$number.log")"
+}
+
 start_application() {
     local number
-    : >"$work/application"
     for ((number = 1; number <= writers; number++)); do
         echo 0 >"$work/rounds.$number"
-        writer "$number" >"$work/writer.$number.log" 2>&1 </dev/null &
-        writer_pids[number]=$!
+        start_writer "$number" single-write
     done
     wait_rounds 2
 }
 
 # Not all at once: so it is in real life.
-dual_writes() {
-    : >"$work/dual.1"
-    wait_rounds 5
-    : >"$work/dual.2"
-    wait_rounds 2
-    note "Both writers write to both databases now. They did not begin at the same moment."
+restart_writers() {
+    local number
+    for ((number = 1; number <= writers; number++)); do
+        stop_writer "$number"
+        start_writer "$number" dual-write
+        wait_rounds 3
+    done
 }
 
 # What is written meanwhile is missing in the new database.
@@ -209,9 +223,8 @@ tests_server() { "$root/tests/server.sh" "$@" >/dev/null 2>&1 </dev/null; }
 
 stop_application() {
     local number total=0
-    rm "$work/application"
     for ((number = 1; number <= writers; number++)); do
-        wait "${writer_pids[number]}" || die "a writer failed: $(<"$work/writer.$number.log")"
+        stop_writer "$number"
         total=$((total + $(<"$work/rounds.$number")))
     done
     writer_pids=()
@@ -286,8 +299,9 @@ demo_postgres() {
     job_file
     say "Check both sides, clone the schema, and stop where a person has to act"
     shown hyperfill migrate --file app.ini --yes </dev/null
-    say "Deploy the dual-write release of the application, writer by writer"
-    dual_writes
+    say "Deploy the dual-write release of the application: its writers are restarted, one after the other"
+    restart_writers
+    note "All of them write to both databases now. They did not begin at the same moment."
     say "An outage: the new database is restarted"
     outage
     wait_rounds 50
@@ -295,6 +309,8 @@ demo_postgres() {
     migrate_until_half
     say "How far is it?"
     shown hyperfill migrate status --file app.ini
+    say "Meanwhile the application gets another release: its writers are restarted once more"
+    restart_writers
     say "The same command again: it goes on from what the target has committed, catches up, verifies"
     shown hyperfill migrate --file app.ini --continue </dev/null
     say "Somebody changes a row of the past by hand: verify finds it"
