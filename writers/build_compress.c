@@ -170,12 +170,38 @@ static enum status compress_enter(struct append_session *session, struct build *
                    session->sorted ? "on" : "off");
 }
 
+#define IN_ORDER_LEFT "status & 2 <> 0 AND status & 8 = 0"
+
+/*
+ * From 2.29 on the server renames what a chunk is compressed in before it puts it in order, and locks the chunk last:
+ * whoever reads meanwhile has locked the chunk and waits for the other, and one of both is ended for the deadlock. So
+ * the chunk is locked first, for which readers wait no longer than they would.
+ */
+static enum status lock_for_order(struct append_session *session, struct range cell, struct error *error)
+{
+    PGresult *result = NULL;
+    enum status status;
+
+    if (!build_table_since(session->target->table, 2, 29, 0))
+        return STATUS_OK;
+    status = build_query_chunks(session, cell,
+                                " SELECT relid::regclass::text FROM chunk WHERE " IN_ORDER_LEFT " ORDER BY relid",
+                                &result, error);
+    for (int i = 0; status == STATUS_OK && i < PQntuples(result); i++)
+        status =
+            pg_runf(session->pg, NULL, error, "LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE", PQgetvalue(result, i, 0));
+    PQclear(result);
+    return status;
+}
+
 /* A chunk that is unordered and has rows outside first gets these in, and only then in order (status 11, 3, 1). */
 enum status build_compress_rest(struct append_session *session, struct range cell, struct error *error)
 {
-    enum status status = compress_chunks(session, cell, "status <> 1", error);
+    enum status status = compress_chunks(session, cell, "status <> 1 AND NOT (" IN_ORDER_LEFT ")", error);
 
-    return status == STATUS_OK ? compress_chunks(session, cell, "status & 2 <> 0", error) : status;
+    if (status == STATUS_OK)
+        status = lock_for_order(session, cell, error);
+    return status == STATUS_OK ? compress_chunks(session, cell, IN_ORDER_LEFT, error) : status;
 }
 
 static enum status compress_publish(struct append_session *session, struct build *build, struct error *error)

@@ -1,10 +1,11 @@
 """Strategy compress: rows go into the columnstore as they come, or chunks do when their rows are in."""
 
+import concurrent.futures
 import datetime
 
 import pytest
 
-from harness import START, LiveWriter, create_cpu, fill_cpu
+from harness import START, Database, LiveWriter, create_cpu, fill_cpu, wait_until
 from test_build import UNTIL, USAGE, open_builds
 from test_build_attach import Staged, check_where_live_rows_are, owner, shape, strays  # noqa: F401 (a fixture)
 from test_kill import SEED, SOURCES, make_backfill
@@ -114,6 +115,32 @@ def test_ranges_from_two_files(hyperfill, source, community):
     hyperfill.run("run", "--source", hyperfill.folder / "part*.csv", "--target", community.conninfo, "--table", "cpu",
                   "--strategy", "compress")
     assert community.value("SELECT count(*) FROM cpu") == 126_000
+    assert [status for status, _ in community.rows(STATUS)] == [1]
+    assert community.value(OVERLAPS) == 0
+
+
+def test_readers_meanwhile(hyperfill, source, community):
+    """Who reads while a chunk is put in order waits, and is not ended for a deadlock; nor are we."""
+    create_cpu(community, chunk="7 days")
+    columnstore(community)
+    for number in range(2):
+        source.copy_out(f"COPY (SELECT * FROM cpu WHERE tags_id % 2 = {number} OR tags_id = 3) TO STDOUT (FORMAT csv, HEADER)",
+                        hyperfill.folder / f"part{number}.csv")
+    process = hyperfill.start("run", "--source", hyperfill.folder / "part*.csv", "--target", community.conninfo, "--table", "cpu",
+                              "--strategy", "compress")
+    wait_until(lambda: open_builds(community) or not process.running, what="the chunk that is begun")
+    first = community.connect()
+    first.cursor().execute("SELECT count(*) FROM cpu WHERE tags_id < 0")
+    wait_until(lambda: community.waits_for_locks() or not process.running, what="the compressing that waits for a reader")
+    assert process.running, process.result()
+    watcher = Database(community.server, community.name)
+    second = concurrent.futures.ThreadPoolExecutor(1).submit(community.value, "SELECT count(*) FROM cpu")
+    wait_until(lambda: watcher.waits_for_locks() > 1, what="another reader who waits")
+    first.close()
+    result = process.wait(check=0)
+    assert second.result() == 126_000
+    assert "retries  0" in result.stderr, result
+    watcher.close()
     assert [status for status, _ in community.rows(STATUS)] == [1]
     assert community.value(OVERLAPS) == 0
 
