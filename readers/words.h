@@ -16,12 +16,13 @@
 /* The next eight bytes; of the last ones before `end` as many as there are, and zeros. */
 static inline uint64_t word_read(const char *at, const char *end)
 {
+    size_t left = (size_t)(end - at);
     uint64_t word = 0;
 
-    if (end - at >= WORD_SIZE)
+    if (left >= WORD_SIZE)
         memcpy(&word, at, WORD_SIZE);
     else
-        memcpy(&word, at, (size_t)(end - at));
+        memcpy(&word, at, left);
     return le64toh(word);
 }
 

@@ -6,7 +6,7 @@
 # No package of these brings a PostgreSQL server, so none starts; tests/server.sh gets servers its own way.
 set -euo pipefail
 
-readonly build=(gcc make cmake pkg-config libpq-dev libzstd-dev libcsv-dev libxxhash-dev libisal-dev libinih-dev libcmocka-dev)
+readonly build=(gcc libc6-dev make cmake pkg-config libpq-dev libzstd-dev libcsv-dev libxxhash-dev libisal-dev libinih-dev libcmocka-dev)
 # valgrind counts instructions for bench/instructions.sh. Time zones and keys are for tests/server.sh: its servers use the machine's
 # time zones, its downloads are verified by Debian's keys.
 readonly test=(valgrind python3-pytest python3-psycopg2 python3-pytest-timeout python3-pytest-xdist postgresql-client zstd sqlite3 tzdata debian-archive-keyring gnuplot-nox)
