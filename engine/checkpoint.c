@@ -384,6 +384,17 @@ enum status checkpoint_rejects(struct checkpoint *checkpoint, int64_t all, int64
     return lines_append(checkpoint, &lines, error);
 }
 
+enum status checkpoint_frame(struct checkpoint *checkpoint, const struct checkpoint_frame *frame, struct error *error)
+{
+    struct lines lines;
+    enum status status = lines_begin(checkpoint, &lines, error);
+
+    if (status != STATUS_OK)
+        return status;
+    lines_frame(&lines, frame);
+    return lines_append(checkpoint, &lines, error);
+}
+
 enum status checkpoint_failed(struct checkpoint *checkpoint, int32_t input, int64_t lo, int64_t hi, const char *text,
                               struct error *error)
 {

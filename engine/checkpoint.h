@@ -18,6 +18,7 @@
  *     piece input=0 lo=… hi=… mark=… rows=… bytes=… at=2026-01-31T10:00:01.250Z
  *     piece input=0 lo=… hi=… mark=… rows=… bytes=… conflicts=… at=…              with rows that were left out
  *     rejects all=3 open=1 at=…                rejected rows of the whole job, and those never replayed
+ *     frame input=0 file=… text=…              where in a compressed input reading may begin
  *     failed input=0 lo=… hi=… text=… at=…
  *     stop end=complete at=…
  *
@@ -56,6 +57,12 @@ struct checkpoint_text {
     char *value;
 };
 
+/* A frame of a compressed input begins at the byte `file` of it, and with the byte `text` of its text. */
+struct checkpoint_frame {
+    int32_t input;
+    int64_t file, text;
+};
+
 struct checkpoint_failure {
     int32_t input;
     int64_t lo;
@@ -78,6 +85,8 @@ struct checkpoint_state {
     int64_t ranges_planned, rows_planned, bytes_planned; /* -1 where unknown */
     struct checkpoint_piece *pieces;                     /* sorted by lo, then input */
     size_t piece_count;
+    struct checkpoint_frame *frames; /* as they were passed, run after run */
+    size_t frame_count;
     int64_t rejects, rejects_open;       /* of the job; open: not replayed */
     struct checkpoint_failure *failures; /* of the last run */
     size_t failure_count;
@@ -157,6 +166,8 @@ MUST_CHECK enum status checkpoint_piece(struct checkpoint *checkpoint, const str
                                         struct error *error);
 MUST_CHECK enum status checkpoint_rejects(struct checkpoint *checkpoint, int64_t all, int64_t open,
                                           struct error *error);
+MUST_CHECK enum status checkpoint_frame(struct checkpoint *checkpoint, const struct checkpoint_frame *frame,
+                                        struct error *error);
 MUST_CHECK enum status checkpoint_failed(struct checkpoint *checkpoint, int32_t input, int64_t lo, int64_t hi,
                                          const char *text, struct error *error);
 MUST_CHECK enum status checkpoint_stop(struct checkpoint *checkpoint, enum checkpoint_end end, struct error *error);

@@ -101,6 +101,15 @@ void lines_rejects(struct lines *lines, int64_t all, int64_t open, const char *a
     line_end(lines);
 }
 
+void lines_frame(struct lines *lines, const struct checkpoint_frame *frame)
+{
+    fputs("frame", lines->stream);
+    line_number(lines, "input", frame->input);
+    line_number(lines, "file", frame->file);
+    line_number(lines, "text", frame->text);
+    line_end(lines);
+}
+
 void lines_failure(struct lines *lines, const struct checkpoint_failure *failure, const char *at)
 {
     fputs("failed", lines->stream);
@@ -184,6 +193,8 @@ void lines_state(struct lines *lines, const struct checkpoint_state *state)
     lines_plan(lines, state->ranges_planned, state->rows_planned, state->bytes_planned);
     for (size_t i = 0; i < state->piece_count; i++)
         lines_piece(lines, &state->pieces[i], "");
+    for (size_t i = 0; i < state->frame_count; i++)
+        lines_frame(lines, &state->frames[i]);
     if (state->rejects > 0)
         lines_rejects(lines, state->rejects, state->rejects_open, "");
     run_write(lines, state);

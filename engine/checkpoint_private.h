@@ -52,6 +52,7 @@ void lines_start(struct lines *lines, const char *at);
 void lines_plan(struct lines *lines, int64_t ranges, int64_t rows, int64_t bytes);
 void lines_piece(struct lines *lines, const struct checkpoint_piece *piece, const char *at);
 void lines_rejects(struct lines *lines, int64_t all, int64_t open, const char *at);
+void lines_frame(struct lines *lines, const struct checkpoint_frame *frame);
 void lines_failure(struct lines *lines, const struct checkpoint_failure *failure, const char *at);
 void lines_stop(struct lines *lines, enum checkpoint_end end, const char *at);
 

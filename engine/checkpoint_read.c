@@ -267,6 +267,7 @@ void checkpoint_state_free(struct checkpoint_state *state)
     texts_free(state->texts, state->text_count);
     texts_free(state->inputs, state->input_count);
     free(state->pieces);
+    free(state->frames);
     checkpoint_failures_free(state);
     *state = (struct checkpoint_state){.ranges_planned = -1, .rows_planned = -1, .bytes_planned = -1};
 }

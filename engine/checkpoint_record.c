@@ -244,6 +244,22 @@ static enum outcome failed_read(struct reading *reading, struct words *words)
     return outcome;
 }
 
+static enum outcome frame_read(struct reading *reading, struct words *words)
+{
+    struct checkpoint_state *state = reading->state;
+    struct checkpoint_frame *frames = array_grow(state->frames, state->frame_count, sizeof *frames);
+    struct checkpoint_frame frame = {0};
+
+    if (frames == NULL)
+        return LINE_NO_MEMORY;
+    state->frames = frames;
+    if (!word_input(words, &frame.input) || !word_number(words, "file", &frame.file) ||
+        !word_number(words, "text", &frame.text))
+        return LINE_DAMAGED;
+    frames[state->frame_count++] = frame;
+    return LINE_FINE;
+}
+
 static enum outcome run_read(struct reading *reading, struct words *words)
 {
     struct checkpoint_state *state = reading->state;
@@ -302,7 +318,7 @@ enum outcome record_read(struct reading *reading, const char *record, size_t siz
     } kinds[] = {
         {"job", job_read},     {"text", text_read},       {"input", input_read},   {"plan", plan_read},
         {"piece", piece_read}, {"rejects", rejects_read}, {"failed", failed_read}, {"run", run_read},
-        {"start", start_read}, {"stop", stop_read},
+        {"start", start_read}, {"stop", stop_read},       {"frame", frame_read},
     };
     const char *blank = memchr(record, ' ', size);
     size_t name_size = blank != NULL ? (size_t)(blank - record) : size;

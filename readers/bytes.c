@@ -149,22 +149,22 @@ enum status bytes_drop(struct bytes *bytes, struct stop *stop, int64_t size, str
 
 enum status bytes_open_compressed(struct bytes *bytes, int64_t offset, struct stop *stop, struct error *error)
 {
-    int64_t from = 0, text = 0;
+    struct bytes_place begin = {0};
     enum status status = STATUS_OK;
 
     if (bytes->kind == BYTES_ZSTD && bytes->raw.file.seekable && offset > 0)
-        status = frame_locate(&bytes->raw, stop, offset, &from, &text, error);
+        status = frame_locate(&bytes->raw, stop, offset, &begin, error);
     if (status != STATUS_OK)
         return status;
     if (bytes->raw.file.seekable && bytes->raw.file.threads > 0) {
-        status = parallel_open(&bytes->raw, bytes->kind, from, &bytes->parallel, error);
+        status = parallel_open(&bytes->raw, bytes->kind, begin, &bytes->parallel, error);
     } else {
         status = decoder_open(&bytes->decoder, &bytes->raw, bytes->kind,
                               memory_decoders(&bytes->raw, bytes->kind) - DECODER_MEMORY, error);
         if (status == STATUS_OK)
-            decoder_seek(&bytes->decoder, from, -1);
+            decoder_seek(&bytes->decoder, begin.file, -1);
     }
-    return status == STATUS_OK ? bytes_drop(bytes, stop, offset - text, error) : status;
+    return status == STATUS_OK ? bytes_drop(bytes, stop, offset - begin.text, error) : status;
 }
 
 enum status bytes_open(const struct bytes_file *file, int64_t offset, struct stop *stop, struct bytes **result,
@@ -206,6 +206,11 @@ void bytes_close(struct bytes *bytes)
 bool bytes_ready(const struct bytes *bytes)
 {
     return bytes->kind == BYTES_PLAIN && !bytes->raw.file.seekable && raw_ready(&bytes->raw);
+}
+
+bool bytes_frame(const struct bytes *bytes, struct bytes_place *place)
+{
+    return bytes->parallel != NULL && parallel_frame(bytes->parallel, place);
 }
 
 bool bytes_verified(const struct bytes *bytes)

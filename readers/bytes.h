@@ -25,21 +25,28 @@
 
 enum bytes_kind { BYTES_PLAIN, BYTES_GZIP, BYTES_ZSTD };
 
+/* Where a frame begins: at which byte of the file, and of the text. */
+struct bytes_place {
+    int64_t file, text;
+};
+
 struct bytes_file {
-    int fd;               /* borrowed, also by the threads */
-    const char *name;     /* for messages; borrowed */
-    bool seekable;        /* read by position: the descriptor's own does not matter */
-    int64_t size;         /* of a file that can seek: more is not read, less is an error */
-    int64_t memory_bytes; /* all of --memory, or its share; of this, bytes_memory() is used */
-    int sharers;          /* so many have such a share, for messages; 0: one */
-    int threads;          /* at most so many for a compressed file that can seek; 0: the caller's */
+    int fd;                   /* borrowed, also by the threads */
+    const char *name;         /* for messages; borrowed */
+    bool seekable;            /* read by position: the descriptor's own does not matter */
+    int64_t size;             /* of a file that can seek: more is not read, less is an error */
+    int64_t memory_bytes;     /* all of --memory, or its share; of this, bytes_memory() is used */
+    int sharers;              /* so many have such a share, for messages; 0: one */
+    int threads;              /* at most so many for a compressed file that can seek; 0: the caller's */
+    struct bytes_place known; /* of a file that can seek, as bytes_frame has told of it; zeros: the first frame */
 };
 
 struct bytes;
 
 /*
  * Begins at `offset`. Of a plain file that can seek, and of a zstd file whose frames tell their sizes, what lies before
- * is not read; else it is read and dropped. Waits for the first bytes of a pipe.
+ * is not read, nor is what lies before the frame that is known; else it is read and dropped. Waits for the first bytes
+ * of a pipe.
  */
 MUST_CHECK enum status bytes_open(const struct bytes_file *file, int64_t offset, struct stop *stop,
                                   struct bytes **bytes, struct error *error);
@@ -64,6 +71,12 @@ bool bytes_verified(const struct bytes *bytes);
 
 /* A plain pipe has more right now, so that reading does not wait; false for everything else. */
 bool bytes_ready(const struct bytes *bytes);
+
+/*
+ * The last frame that was come to, if there is one before it that does not tell its size: how far its text reaches is
+ * known by decompressing it alone. False: there is none, or what it is does not know frames.
+ */
+bool bytes_frame(const struct bytes *bytes, struct bytes_place *place);
 
 enum bytes_kind bytes_kind(const struct bytes *bytes);
 

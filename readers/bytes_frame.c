@@ -134,23 +134,22 @@ enum status frame_find(struct raw *raw, struct stop *stop, int64_t offset, int64
     }
 }
 
-enum status frame_locate(struct raw *raw, struct stop *stop, int64_t offset, int64_t *from, int64_t *text,
+enum status frame_locate(struct raw *raw, struct stop *stop, int64_t offset, struct bytes_place *place,
                          struct error *error)
 {
     struct frame frame;
     bool none;
 
-    *from = *text = 0;
+    *place = raw->file.known.text <= offset ? raw->file.known : (struct bytes_place){0};
     for (;;) {
         /* The header alone tells whether it lies before; only then all of its blocks are walked. */
-        enum status status = frame_find(raw, stop, *from, 0, &frame, &none, error);
+        enum status status = frame_find(raw, stop, place->file, 0, &frame, &none, error);
 
-        if (status != STATUS_OK || none || frame.text < 0 || *text + frame.text > offset)
+        if (status != STATUS_OK || none || frame.text < 0 || place->text + frame.text > offset)
             return status;
-        status = frame_find(raw, stop, *from, INT64_MAX / 4, &frame, &none, error);
+        status = frame_find(raw, stop, place->file, INT64_MAX / 4, &frame, &none, error);
         if (status != STATUS_OK || frame.until < 0)
             return status;
-        *from = frame.until;
-        *text += frame.text;
+        *place = (struct bytes_place){frame.until, place->text + frame.text};
     }
 }

@@ -34,6 +34,15 @@ static void unit_take(struct parallel *parallel, struct unit *unit, char *to, si
     pthread_cond_broadcast(&parallel->work);
 }
 
+/* The first unit was taken to its end, which is where the next one begins. */
+static void unit_leave(struct parallel *parallel, const struct unit *unit)
+{
+    parallel->frame = (struct bytes_place){unit->position, parallel->text};
+    parallel->unsized = parallel->unsized || !unit->sized;
+    parallel->unit_first++;
+    pthread_cond_broadcast(&parallel->work);
+}
+
 enum status parallel_read(struct parallel *parallel, char *to, size_t room, size_t *got, struct error *error)
 {
     enum status status = STATUS_OK;
@@ -48,9 +57,9 @@ enum status parallel_read(struct parallel *parallel, char *to, size_t room, size
         if (size > 0) {
             unit_take(parallel, unit, to + *got, size);
             *got += size;
+            parallel->text += (int64_t)size;
         } else if (!none && unit->end >= 0 && !unit->failed) {
-            parallel->unit_first++;
-            pthread_cond_broadcast(&parallel->work);
+            unit_leave(parallel, unit);
         } else if (*got > 0 || (none && parallel->ended)) {
             break;
         } else if (!none && unit->end >= 0) {
@@ -63,6 +72,17 @@ enum status parallel_read(struct parallel *parallel, char *to, size_t room, size
     }
     pthread_mutex_unlock(&parallel->mutex);
     return status;
+}
+
+bool parallel_frame(struct parallel *parallel, struct bytes_place *place)
+{
+    bool known;
+
+    pthread_mutex_lock(&parallel->mutex);
+    *place = parallel->frame;
+    known = parallel->kind == BYTES_ZSTD && parallel->unsized;
+    pthread_mutex_unlock(&parallel->mutex);
+    return known;
 }
 
 int64_t parallel_position(struct parallel *parallel)
@@ -135,7 +155,7 @@ static enum status worker_start(struct parallel *parallel, struct error *error)
     return STATUS_OK;
 }
 
-enum status parallel_open(struct raw *raw, enum bytes_kind kind, int64_t from, struct parallel **result,
+enum status parallel_open(struct raw *raw, enum bytes_kind kind, struct bytes_place begin, struct parallel **result,
                           struct error *error)
 {
     struct parallel *parallel = calloc(1, sizeof *parallel);
@@ -146,7 +166,10 @@ enum status parallel_open(struct raw *raw, enum bytes_kind kind, int64_t from, s
         return error_set(error, STATUS_SYSTEM, "out of memory");
     parallel->raw = raw;
     parallel->kind = kind;
-    parallel->next = from;
+    parallel->next = begin.file;
+    parallel->text = begin.text;
+    parallel->frame = begin;
+    parallel->unsized = raw->file.known.text > 0;
     parallel->memory_max = memory_decoders(raw, kind);
     pthread_mutex_init(&parallel->mutex, NULL);
     pthread_cond_init(&parallel->work, NULL);

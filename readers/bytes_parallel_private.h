@@ -41,6 +41,7 @@ struct unit {
     int64_t end;      /* in the ring; -1: not yet known */
     int64_t held_to;  /* in the ring, where it must end: so far nothing of it is given, until it is verified; -1: any */
     bool failed;      /* there */
+    bool sized;       /* the frame tells the size of its text */
 };
 
 struct parallel {
@@ -54,11 +55,14 @@ struct parallel {
     pthread_cond_t filled; /* for the reader */
     struct unit units[UNITS_MAX];
     uint64_t unit_first, unit_next;
-    int64_t next;       /* where the next frame is looked for */
-    bool claimed;       /* by a thread */
-    bool ended;         /* no more frames */
-    bool closing;       /* the reader wants no more */
-    bool memory_wanted; /* by who has the claim */
+    int64_t text;             /* position in it that was taken so far */
+    struct bytes_place frame; /* the first that was not taken to its end */
+    bool unsized;             /* there was one that was not `sized` */
+    int64_t next;             /* where the next frame is looked for */
+    bool claimed;             /* by a thread */
+    bool ended;               /* no more frames */
+    bool closing;             /* the reader wants no more */
+    bool memory_wanted;       /* by who has the claim */
     int64_t memory_used;
     struct worker workers[THREADS_MAX];
 };

@@ -113,21 +113,22 @@ enum header frame_header(const unsigned char *text, size_t size, int64_t offset,
 MUST_CHECK enum status frame_find(struct raw *raw, struct stop *stop, int64_t offset, int64_t most, struct frame *frame,
                                   bool *none, struct error *error);
 
-/* The last place up to `offset` at which a frame begins that the headers tell the position of. */
-MUST_CHECK enum status frame_locate(struct raw *raw, struct stop *stop, int64_t offset, int64_t *from, int64_t *text,
+/* The last place up to `offset` at which a frame begins, as far as the headers tell behind the one that is known. */
+MUST_CHECK enum status frame_locate(struct raw *raw, struct stop *stop, int64_t offset, struct bytes_place *place,
                                     struct error *error);
 
 /* --- bytes_parallel.c: threads that decompress ahead --- */
 
 struct parallel;
 
-/* Begins at `from` in the file, where a frame begins. */
-MUST_CHECK enum status parallel_open(struct raw *raw, enum bytes_kind kind, int64_t from, struct parallel **parallel,
-                                     struct error *error);
+/* Begins where a frame begins. */
+MUST_CHECK enum status parallel_open(struct raw *raw, enum bytes_kind kind, struct bytes_place begin,
+                                     struct parallel **parallel, struct error *error);
 void parallel_close(struct parallel *parallel);
 MUST_CHECK enum status parallel_read(struct parallel *parallel, char *to, size_t room, size_t *got,
                                      struct error *error);
 int64_t parallel_position(struct parallel *parallel);
+bool parallel_frame(struct parallel *parallel, struct bytes_place *place); /* as bytes_frame */
 
 /* A frame whose size is told and not more is verified before anything of it is given. */
 int64_t parallel_ring_size(const struct parallel *parallel);

@@ -89,7 +89,8 @@ static struct unit *unit_add(struct worker *worker, const struct frame *frame)
     struct parallel *parallel = worker->parallel;
     struct unit *unit = &parallel->units[parallel->unit_next++ % UNITS_MAX];
 
-    *unit = (struct unit){.worker = worker, .position = frame->from, .end = -1, .held_to = -1};
+    *unit =
+        (struct unit){.worker = worker, .position = frame->from, .end = -1, .held_to = -1, .sized = frame->text >= 0};
     if (frame->until >= 0 && frame->text >= 0 && frame->text <= parallel->ring_size)
         unit->held_to = worker->decoded + frame->text;
     return unit;

@@ -13,6 +13,9 @@
 #define BUFFER_MIN ((size_t)4096)
 /* The router takes no more than a few threads decompress, and writers want processors, too. */
 #define THREADS_MAX 4
+/* Frames that are noted are so far apart in the text, and at most so many of a file. */
+#define NOTE_TEXT_MIN ((int64_t)8 << 20)
+#define NOTES_MAX 256
 
 /* ---- The hash of what was read, and what it must be ---- */
 
@@ -161,6 +164,19 @@ static enum status input_drop(struct input *input, size_t used, int64_t line, st
     return STATUS_OK;
 }
 
+/* So that a resumed run need not decompress what lies before. */
+static enum status note_frame(struct input *input, struct error *error)
+{
+    const struct stream_source *source = input->source;
+    struct bytes_place place;
+
+    if (!input->notes || !bytes_frame(input->bytes, &place) || place.text - input->noted.text < NOTE_TEXT_MIN ||
+        place.file - input->noted.file < source->size / NOTES_MAX)
+        return STATUS_OK;
+    input->noted = place;
+    return source->note(source->note_context, source->input, place, error);
+}
+
 enum status input_refill(struct input *input, size_t used, int64_t line, struct error *error)
 {
     enum status status = input_drop(input, used, line, error);
@@ -177,7 +193,7 @@ enum status input_refill(struct input *input, size_t used, int64_t line, struct 
     while (status == STATUS_OK && !input->last && input->size < input->buffer_size &&
            (input->size == before || bytes_ready(input->bytes)))
         status = read_some(input, error);
-    return status;
+    return status == STATUS_OK ? note_frame(input, error) : status;
 }
 
 /* What was read ahead from an input that cannot seek. */
@@ -208,6 +224,7 @@ static struct bytes_file file_of(const struct stream_source *source)
         .name = source->name,
         .seekable = true,
         .size = source->size,
+        .known = source->known,
         .memory_bytes = source->memory_bytes / (source->readers > 1 ? source->readers : 1),
         .sharers = source->readers,
         .threads = processors < 1             ? 1
@@ -257,7 +274,8 @@ enum status input_open(struct input *input, const struct stream_source *source, 
     bool resumed = start.offset > 0, begun = resumed || source->mark_count > 0;
     bool verifies = runs && !begun && !source->verify_after && !source->verified && source->kind != BYTES_PLAIN;
 
-    *input = (struct input){.source = source, .stop = stop, .stats = stats};
+    *input = (struct input){.source = source, .stop = stop, .stats = stats, .noted = source->known};
+    input->notes = runs && source->note != NULL && source->seekable;
     if (most < source->head_size)
         most = source->head_size;
     input->buffer_max = most;

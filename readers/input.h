@@ -21,11 +21,13 @@ struct input_check {
 struct input {
     const struct stream_source *source;
     struct bytes *bytes;
-    bool own_bytes;      /* not the source's */
-    bool verified;       /* nothing is given that may prove to be wrong */
-    int64_t taken;       /* of the bytes, that was counted */
-    struct stop *stop;   /* NULL: never */
-    struct stats *stats; /* NULL: nobody counts */
+    bool own_bytes;           /* not the source's */
+    bool verified;            /* nothing is given that may prove to be wrong */
+    int64_t taken;            /* of the bytes, that was counted */
+    bool notes;               /* frames are noted: rows are loaded */
+    struct bytes_place noted; /* the last one */
+    struct stop *stop;        /* NULL: never */
+    struct stats *stats;      /* NULL: nobody counts */
     char *buffer;
     size_t buffer_size, buffer_max;
     size_t size;                  /* of the text in the buffer */

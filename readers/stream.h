@@ -61,6 +61,10 @@ struct stream_source {
     bool verify_after; /* checksums of a compressed file count where they stand, not before any of its rows is used */
     bool verified;     /* a compressed file was read to its end since it was opened, and is right; by stream_ranges */
     struct input_position start; /* frontier: where to begin; zero: at the first record */
+    struct bytes_place known;    /* of a compressed file: a frame before `start` */
+    /* Told of such frames while rows are loaded, by the reader's thread; NULL: nobody is. */
+    enum status (*note)(void *context, int32_t input, struct bytes_place frame, struct error *error);
+    void *note_context;
     const struct stream_mark *marks;
     size_t mark_count;
     int64_t memory_bytes; /* all of --memory, of which the input buffer may grow to a quarter */

@@ -222,6 +222,7 @@ static enum status run_load(struct run *run, struct error *error)
         status = checkpoint_plan(run->checkpoint, job->ranges_total, job->rows_total, job->bytes_total, error);
     if (status != STATUS_OK)
         return status;
+    run_note_frames(run);
     job_append_target(job, &run->append);
     job_rejects_target(job, &run->rejects, &run->append);
     status = append_target_init(&run->append, error);

@@ -62,7 +62,8 @@ enum status run_state(struct run *run, struct checkpoint_state *state, struct er
     state->texts = calloc(JOB_TEXTS_MAX + 3, sizeof *state->texts);
     state->pieces = calloc(job->row_count + 1, sizeof *state->pieces);
     state->inputs = calloc(job->input_count + 1, sizeof *state->inputs);
-    if (state->texts == NULL || state->pieces == NULL || state->inputs == NULL)
+    state->frames = calloc(job->input_count + 1, sizeof *state->frames);
+    if (state->texts == NULL || state->pieces == NULL || state->inputs == NULL || state->frames == NULL)
         return error_set(error, STATUS_SYSTEM, "out of memory");
     for (int i = 0; i < job->text_count; i++)
         state->texts[state->text_count++] = (struct checkpoint_text){(char *)job->texts[i].key, job->texts[i].value};
@@ -77,6 +78,10 @@ enum status run_state(struct run *run, struct checkpoint_state *state, struct er
     for (size_t i = 0; job->identities != NULL && i < job->input_count; i++)
         state->inputs[state->input_count++] =
             (struct checkpoint_text){(char *)job->set.sources[i].name, job->identities[i]};
+    for (size_t i = 0; job->kind == SOURCE_STREAM && i < job->input_count; i++)
+        if (job->set.sources[i].known.text > 0)
+            state->frames[state->frame_count++] =
+                (struct checkpoint_frame){(int32_t)i, job->set.sources[i].known.file, job->set.sources[i].known.text};
     for (size_t i = 0; i < job->row_count; i++)
         state->pieces[state->piece_count++] = (struct checkpoint_piece){
             .input = job->rows[i].input,
@@ -94,6 +99,7 @@ void run_state_reset(struct checkpoint_state *state)
 {
     free(state->texts);
     free(state->inputs);
+    free(state->frames);
     free(state->pieces);
 }
 
@@ -138,6 +144,29 @@ enum status run_register(struct run *run, struct error *error)
     return status;
 }
 
+/* Where reading may begin of what is compressed, as far as the file knows; the last place before what is needed. */
+static void take_frames(struct job *job, const struct checkpoint_state *before)
+{
+    for (size_t i = 0; job->kind == SOURCE_STREAM && job->resumed && i < before->frame_count; i++) {
+        const struct checkpoint_frame *frame = &before->frames[i];
+        struct stream_source *source;
+
+        if (before->job[0] == '\0' || frame->input < 0 || (size_t)frame->input >= job->input_count)
+            continue;
+        source = &job->set.sources[frame->input];
+        if (frame->text <= source->start.offset && frame->text > source->known.text)
+            source->known = (struct bytes_place){frame->file, frame->text};
+    }
+}
+
+static enum status note_frame(void *context, int32_t input, struct bytes_place frame, struct error *error)
+{
+    struct run *run = context;
+    struct checkpoint_frame line = {.input = input, .file = frame.file, .text = frame.text};
+
+    return checkpoint_frame(run->checkpoint, &line, error);
+}
+
 enum status run_plan(struct run *run, const struct checkpoint_state *before, struct error *error)
 {
     struct job *job = &run->job;
@@ -145,6 +174,8 @@ enum status run_plan(struct run *run, const struct checkpoint_state *before, str
 
     if (status == STATUS_OK)
         status = job_unledgered_resume(job, before, error);
+    if (status == STATUS_OK)
+        take_frames(job, before);
     if (status == STATUS_OK)
         status = job_rejects_prepare(job, &run->rejects, error);
     if (status != STATUS_OK || job->finished)
@@ -177,6 +208,16 @@ static int64_t inputs_size(const struct job *job)
     for (size_t i = 0; job->kind == SOURCE_STREAM && i < job->input_count; i++)
         size = size < 0 || job->set.sources[i].size < 0 ? -1 : size + job->set.sources[i].size;
     return size;
+}
+
+void run_note_frames(struct run *run)
+{
+    struct job *job = &run->job;
+
+    for (size_t i = 0; job->kind == SOURCE_STREAM && i < job->input_count; i++) {
+        job->set.sources[i].note = note_frame;
+        job->set.sources[i].note_context = run;
+    }
 }
 
 void run_set_stats(struct run *run)

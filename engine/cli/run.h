@@ -45,6 +45,9 @@ void run_tell_until(struct run *run);
 MUST_CHECK enum status run_state(struct run *run, struct checkpoint_state *state, struct error *error);
 void run_state_reset(struct checkpoint_state *state);
 
+/* Frames of compressed inputs that readers come by are written into the file. */
+void run_note_frames(struct run *run);
+
 /* What the job has to do and has done, into its counters. */
 void run_set_stats(struct run *run);
 

@@ -207,6 +207,41 @@ def test_resume_begins_at_a_frame(servers, hyperfill):
     assert target.database.fingerprint("m") == target.copied(target.file(text, name="plain.csv"))
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["", "file lost"])
+def test_resume_begins_at_a_frame_that_does_not_tell_its_size(servers, hyperfill, lost):
+    """Where it begins was written into the checkpoint file; without that file all is decompressed, and exact as well."""
+    rows = 6_000
+    chance = random.Random(SEED)
+    noise = "".join(chance.choices("abcdefgh", k=10_000))
+    text = (HEADER + "".join(f"2024-03-{1 + row * 4 // rows:02} {row * 96 // rows % 24:02}:00:00+00,{row},{row}{noise}\n" for row in range(rows))).encode()
+    target = Target(servers["ts17"], "hypertable", hyperfill.folder).create()
+    packed = target.file(b"".join(zstd(part, "-1") for part in parts(text, 1_000_000)))
+    options = target.options(packed, "--memory", "32MB", "--range-interval", "1h", "--order", "oldest", "--jobs", "1")
+    options = ["json" if option == "plain" else option for option in options]
+    checkpoint = hyperfill.folder / "hyperfill-m.checkpoint"
+    expected = target.copied(target.file(text, name="plain.csv"))
+    known = []
+    for until in ("2024-03-03 12:00+00", "2024-03-04 12:00+00"):
+        # Rows behind that are refused by the target, those before are committed.
+        target.database.execute(f"ALTER TABLE m ADD CONSTRAINT early CHECK (time < '{until}')")
+        hyperfill.run("run", *options, check=DATA)
+        target.database.execute("ALTER TABLE m DROP CONSTRAINT early")
+        frontier = target.database.value("SELECT max(frontier) FROM hyperfill.piece")
+        frames = [line.split() for line in checkpoint.read_text().splitlines() if line.startswith("frame ")]
+        places = {int(words[3].split("=")[1]): int(words[2].split("=")[1]) for words in frames}
+        known.append(max(at for at in places if at <= frontier))
+    # The second run has begun where the first one knew a frame, and has told of others.
+    assert 8 << 20 < known[0] < known[1]
+    before = target.database.value("SELECT count(*) FROM m")
+    if lost:
+        checkpoint.unlink()
+    summary = summary_of(hyperfill.run("run", *options))
+    assert summary["rows"] == rows - before > 0
+    needed = packed.stat().st_size - (0 if lost else places[known[1]])
+    assert needed <= summary["bytes_read"] <= needed + 10_000
+    assert target.database.fingerprint("m") == expected
+
+
 @pytest.mark.parametrize("kinds", [("zst-sized", "zst"), ("gz", "gz-members"), ("zst", "gz")], ids="-then-".join)
 def test_resume_of_standard_input(target, hyperfill, text, kinds):
     """The text must be the same; how it is compressed is nothing to the job."""

@@ -139,6 +139,79 @@ static void test_many_frames(void **state)
     empty(&file);
 }
 
+/* Reads all of it, and from each frame that it tells of once more from somewhere behind. */
+static void check_frames(const struct buffer *input, const struct buffer *text, size_t *told)
+{
+    struct bytes_file file = {.name = "input", .seekable = true, .memory_bytes = MEMORY, .threads = 3};
+    struct bytes_place before = {0}, place;
+    struct bytes *bytes;
+    struct error error;
+    size_t got = 1, at = 0;
+    char chunk[5000];
+
+    error_reset(&error);
+    file.fd = memfd_create("input", 0);
+    file.size = (int64_t)input->size;
+    assert_int_equal(write(file.fd, input->text, input->size), input->size);
+    assert_int_equal(bytes_open(&file, 0, NULL, &bytes, &error), STATUS_OK);
+    for (*told = 0; got > 0; at += got) {
+        assert_int_equal(bytes_read(bytes, NULL, chunk, 1 + chance() % sizeof chunk, &got, &error), STATUS_OK);
+        if (!bytes_frame(bytes, &place) || place.file == before.file)
+            continue;
+        assert_true(place.file > before.file && place.text >= before.text && place.text <= (int64_t)(at + got));
+        before = file.known = place;
+        ++*told;
+        for (int i = 0; i < 2; i++) {
+            struct reading reading = {.chunk = 30000};
+
+            reading.offset = place.text + chance() % ((int64_t)text->size - place.text + 1);
+            read_bytes(&reading, &file);
+            check_text(&reading, text, (size_t)reading.offset);
+            /* And the headers that are looked at. */
+            assert_true(reading.taken <= file.size - place.file + 8192);
+            empty(&reading.out);
+        }
+        /* What lies before it is found all the same. */
+        if (place.text > 0) {
+            struct reading reading = {.chunk = 30000, .offset = chance() % place.text};
+
+            read_bytes(&reading, &file);
+            check_text(&reading, text, (size_t)reading.offset);
+            empty(&reading.out);
+        }
+        file.known = (struct bytes_place){0};
+    }
+    assert_int_equal(at, text->size);
+    bytes_close(bytes);
+    close(file.fd);
+}
+
+/* Of frames that do not tell their size, where they begin is told when they were read. */
+static void test_known_frames(void **state)
+{
+    static const unsigned char skippable[] = {0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 1, 2, 3};
+    size_t told;
+
+    (void)state;
+    for (int round = 0; round < 6; round++) {
+        struct buffer text = {0}, file = {0};
+
+        for (int i = 0; i < 40; i++) {
+            size_t size = chance() % (i % 5 == 0 ? 60000 : 900);
+
+            put_text(&text, size);
+            put_zstd(&file, text.text + text.size - size, size,
+                     round == 0 ? SIZED : (int)(chance() & (SIZED | CHECKED)));
+            if (round > 2 && i % 3 == 0)
+                put(&file, skippable, sizeof skippable);
+        }
+        check_frames(&file, &text, &told);
+        assert_true(round == 0 ? told == 0 : told > 3);
+        empty(&text);
+        empty(&file);
+    }
+}
+
 /* Closed while the threads are at work. */
 static void test_closed_early(void **state)
 {
@@ -218,7 +291,7 @@ int main(void)
         cmocka_unit_test(test_chunk_sizes), cmocka_unit_test(test_offsets),
         cmocka_unit_test(test_many_frames), cmocka_unit_test(test_begins_at_frame),
         cmocka_unit_test(test_recognised),  cmocka_unit_test(test_closed_early),
-        cmocka_unit_test(test_stop),
+        cmocka_unit_test(test_stop),        cmocka_unit_test(test_known_frames),
     };
 
     return cmocka_run_group_tests(tests, bytes_setup, NULL);
