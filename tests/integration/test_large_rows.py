@@ -167,9 +167,10 @@ def test_fifty_megabytes_of_a_database(database, source, hyperfill):
         process = hyperfill.start(*from_database(database, source, "--memory", memory))
         peak = process.peak_kilobytes() << 10
         result = process.wait(check=None)
-        # Held within memory also where it is refused.
-        assert_peak_below(hyperfill, peak, int(memory.removesuffix("MB")) + 32)
-        if result.status != DATA:
+        # Where it is refused libpq may have gathered it, if the server was as fast as we: once at the most.
+        refused = result.status == DATA
+        assert_peak_below(hyperfill, peak, int(memory.removesuffix("MB")) + 32 + 50 * refused)
+        if not refused:
             break
         assert "2024-03-03" in result.stderr, result
         # The other ranges are not held up by it.
