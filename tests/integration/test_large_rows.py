@@ -167,7 +167,7 @@ def test_fifty_megabytes_of_a_database(database, source, hyperfill):
         process = hyperfill.start(*from_database(database, source, "--memory", memory))
         peak = process.peak_kilobytes() << 10
         result = process.wait(check=None)
-        # Where it is refused libpq may have gathered it, if the server was as fast as we: once at the most.
+        # Where it is refused libpq may have gathered it, and given a copy, if the server was as fast as we.
         refused = result.status == DATA
         assert_peak_below(hyperfill, peak, int(memory.removesuffix("MB")) + 32 + 50 * refused)
         if not refused:
