@@ -20,7 +20,7 @@ class Unledgered(test_kill.Backfill):
     def __init__(self, hyperfill, source, arguments, target):
         super().__init__(hyperfill, source, [*arguments, *NONE], target)
         self.role = f"plain_{os.getpid()}"
-        target.execute(f"DROP ROLE IF EXISTS {self.role}; CREATE ROLE {self.role} LOGIN; GRANT SELECT, INSERT, DELETE, TRUNCATE ON cpu TO {self.role}")
+        target.execute(f"DROP ROLE IF EXISTS {self.role}; CREATE ROLE {self.role} LOGIN; GRANT SELECT, INSERT, DELETE ON cpu TO {self.role}")
 
     def end(self):
         self.target.execute(f"DROP OWNED BY {self.role} CASCADE; DROP ROLE {self.role}")
